@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: ISC
+.POSIX:
+
+VERSION = 0.1.0
+
+PREFIX = /usr/local
+SBINDIR = $(PREFIX)/sbin
+LIBEXECDIR = $(PREFIX)/libexec
+MANDIR = $(PREFIX)/share/man
+EMPTYDIR = /var/empty
+
+CC = cc
+INSTALL = install
+CFLAGS = -O2
+LIBCRYPT = -lcrypt
+LIBMD = -lmd
+
+# Yours, last of all: CPPFLAGS, CFLAGS, LDFLAGS, or any of the above.
+-include config.mk
+
+WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
+	-Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
+HARDENING = -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+LINKING = -pie -Wl,-z,relro,-z,now,-z,noexecstack
+BASE = -std=c11 -D_GNU_SOURCE $(WARNINGS) $(HARDENING) $(CPPFLAGS) $(CFLAGS)
+
+POP3D = pop3d.o auth.o command.o lock.o log.o maildir.o monitor.o peer.o \
+	sandbox.o session.o stream.o uidl.o
+PROGRAMS = pop3d pop3d-checkpassword pop3d-passwd
+PAGES = man/pop3d.8 man/pop3d-checkpassword.8 man/pop3d-passwd.8
+
+all: $(PROGRAMS)
+
+pop3d: $(POP3D)
+	$(CC) $(LINKING) -o $@ $(POP3D) $(LDFLAGS)
+
+pop3d-checkpassword: checkpassword.o
+	$(CC) $(LINKING) -o $@ checkpassword.o $(LDFLAGS) $(LIBCRYPT) $(LIBMD)
+
+pop3d-passwd: passwd.o
+	$(CC) $(LINKING) -o $@ passwd.o $(LDFLAGS) $(LIBCRYPT)
+
+.SUFFIXES: .c .o
+.c.o:
+	$(CC) $(BASE) -DVERSION='"$(VERSION)"' \
+	    -DLIBEXECDIR='"$(LIBEXECDIR)"' -c -o $@ $<
+
+auth.o: auth.h command.h monitor.h peer.h pop3d.h sandbox.h stream.h
+command.o: auth.h command.h peer.h pop3d.h stream.h
+lock.o: lock.h
+log.o: log.h
+maildir.o: lock.h log.h maildir.h stream.h uidl.h
+monitor.o: log.h monitor.h peer.h pop3d.h stream.h
+peer.o: peer.h
+pop3d.o: command.h log.h peer.h pop3d.h sandbox.h stream.h
+sandbox.o: log.h peer.h pop3d.h sandbox.h stream.h
+session.o: command.h lock.h log.h maildir.h peer.h pop3d.h sandbox.h \
+	stream.h uidl.h
+stream.o: stream.h
+uidl.o: lock.h log.h maildir.h uidl.h
+
+install: all
+	mkdir -p $(DESTDIR)$(SBINDIR) $(DESTDIR)$(LIBEXECDIR) \
+	    $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(EMPTYDIR)
+	chmod 555 $(DESTDIR)$(EMPTYDIR)
+	$(INSTALL) -m 755 pop3d pop3d-passwd $(DESTDIR)$(SBINDIR)
+	$(INSTALL) -m 755 pop3d-checkpassword $(DESTDIR)$(LIBEXECDIR)
+	$(INSTALL) -m 644 $(PAGES) $(DESTDIR)$(MANDIR)/man8
+
+# The empty directory may be somebody else's, too, and stays.
+uninstall:
+	cd $(DESTDIR)$(SBINDIR) && rm -f pop3d pop3d-passwd
+	rm -f $(DESTDIR)$(LIBEXECDIR)/pop3d-checkpassword
+	cd $(DESTDIR)$(MANDIR)/man8 && \
+	    rm -f pop3d.8 pop3d-checkpassword.8 pop3d-passwd.8
+
+# The demonstration of README's quick start.
+demo:
+	@sh tests/demo.sh
+
+# Everything that CI runs; what it needs is installed where it may be.
+check:
+	@sh tests/check.sh
+
+lint:
+	@sh tests/lint.sh
+
+clean:
+	rm -rf *.o $(PROGRAMS) build

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The monitor: privileged if it was started so.  It takes the greeter's
+ * requests, which it does not trust, runs the checkpassword program for each
+ * and waits for the end of what became of it.  It never reads from the
+ * client and never writes to it.
+ */
+#include "monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "pop3d.h"
+
+#ifndef LIBEXECDIR
+#define LIBEXECDIR "/usr/local/libexec"
+#endif
+
+enum {
+	ATTEMPTS = 10,	     /* of any kind */
+	CREDENTIALS_FD = 3,  /* by the checkpassword interface */
+	TAKEOVER_FD = 4,     /* by POP3D_TAKEOVER in the environment */
+	/* A greeter that does not end by itself, by its own deadlines. */
+	GREETER_MSEC = (AUTH_TOTAL_SEC + 30) * 1000,
+	DELAY_MSEC = 1000,   /* times the number of attempts so far */
+	SESSION_ARGUMENTS = 16
+};
+
+/* One run of the checkpassword program. */
+struct attempt {
+	pid_t pid;
+	int credentials; /* to it; -1 when all is written */
+	int takeover;	 /* from the session; -1 when closed */
+	bool is_session; /* the take-over message came */
+	char text[USER_OCTETS + SECRET_OCTETS + CHALLENGE_OCTETS + 3];
+	size_t octets, done;
+};
+
+static const char *const mechanism_names[MECHANISMS] = {
+    [MECHANISM_USER] = "USER",
+    [MECHANISM_APOP] = "APOP",
+    [MECHANISM_PLAIN] = "PLAIN",
+    [MECHANISM_LOGIN] = "LOGIN",
+};
+
+static sigset_t old_mask;
+
+static void
+on_child(int signal)
+{
+	(void)signal; /* ends ppoll, no more */
+}
+
+static void
+log_failure(const struct client *c, const struct request *r,
+    const char *reason, int code)
+{
+	log_begin("failure");
+	log_bytes("user", r->text, r->user_octets);
+	log_text("ip", c->peer.ip[0] != '\0' ? c->peer.ip : NULL);
+	log_text("mechanism", mechanism_names[r->mechanism]);
+	log_text("reason", reason);
+	if (code >= 0)
+		log_number("code", (uint64_t)code);
+	log_end();
+}
+
+/* The path of this program, which the checkpassword program may start from
+ * another directory; static. */
+static const char *
+own_path(void)
+{
+	static const char deleted[] = " (deleted)";
+	static char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	size_t mark = sizeof(deleted) - 1;
+
+	if (n <= 0)
+		return "pop3d"; /* the checkpassword program searches PATH */
+	path[n] = '\0';
+	/* Replaced by an upgrade in the meantime: take the new one. */
+	if ((size_t)n > mark && strcmp(path + n - mark, deleted) == 0)
+		path[(size_t)n - mark] = '\0';
+	return path;
+}
+
+/* The checkpassword program's arguments: its own, then the session's. */
+static char **
+build_arguments(const struct client *c)
+{
+	const struct options *o = &c->options;
+	static char idle[16], flags[16] = "-t";
+	size_t n = 0, letters = 2;
+	char **list;
+
+	while (o->program[n] != NULL)
+		n++;
+	list = calloc(n + SESSION_ARGUMENTS, sizeof(*list));
+	if (list == NULL)
+		return NULL;
+	memcpy(list, o->program, n * sizeof(*list));
+	if (o->apop)
+		flags[letters++] = 'a';
+	if (o->clear)
+		flags[letters++] = 'c';
+	if (o->to_syslog)
+		flags[letters++] = 'l';
+	if (o->keep_flags)
+		flags[letters++] = 'P';
+	if (o->tls)
+		flags[letters++] = 's';
+	if (o->verbose)
+		flags[letters++] = 'v';
+	list[n++] = strdup(own_path());
+	list[n++] = flags;
+	(void)snprintf(idle, sizeof(idle), "%u", o->idle_sec);
+	list[n++] = strdup("-T");
+	list[n++] = idle;
+	if (o->maildir != NULL) {
+		list[n++] = strdup("-m");
+		list[n++] = strdup(o->maildir);
+	}
+	return list;
+}
+
+static void
+set_environment(const struct client *c, const struct request *r)
+{
+	bool known = c->peer.ip[0] != '\0';
+
+	if (setenv("AUTH_MECH", mechanism_names[r->mechanism], 1) == -1 ||
+	    setenv("SERVICE", "pop3", 1) == -1 ||
+	    setenv("POP3D_TAKEOVER", "4", 1) == -1 ||
+	    (c->options.tls && setenv("TLS", "1", 1) == -1) ||
+	    setenv("PROTO", "TCP", 0) == -1 ||
+	    (known && setenv("TCPREMOTEIP", c->peer.ip, 0) == -1))
+		_exit(EXIT_SYSTEM);
+}
+
+/* The child's side: becomes the checkpassword program. */
+static _Noreturn void
+run_program(const struct client *c, const struct request *r, int credentials,
+    int takeover)
+{
+	char **arguments = build_arguments(c);
+	char path[PATH_MAX];
+	int null;
+
+	/* A group of its own, to be killed as a whole; but a terminal would
+	 * stop a group in the background. */
+	if (!isatty(0))
+		(void)setpgid(0, 0);
+	set_environment(c, r);
+	if (arguments == NULL ||
+	    (credentials = fcntl(credentials, F_DUPFD, 10)) == -1 ||
+	    (takeover = fcntl(takeover, F_DUPFD, 10)) == -1 ||
+	    dup2(credentials, CREDENTIALS_FD) == -1 ||
+	    dup2(takeover, TAKEOVER_FD) == -1 || close(credentials) == -1 ||
+	    close(takeover) == -1)
+		_exit(EXIT_SYSTEM);
+	if (c->stderr_is_client) {
+		null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+		if (null == -1 || dup2(null, 2) == -1)
+			_exit(EXIT_SYSTEM);
+	}
+	(void)signal(SIGPIPE, SIG_DFL);
+	(void)sigprocmask(SIG_SETMASK, &old_mask, NULL);
+	(void)execvp(arguments[0], arguments);
+	if (errno == ENOENT && strchr(arguments[0], '/') == NULL) {
+		(void)snprintf(path, sizeof(path), "%s/%s", LIBEXECDIR,
+		    arguments[0]);
+		(void)execv(path, arguments);
+	}
+	log_error("cannot run the checkpassword program", arguments[0], errno);
+	_exit(EXIT_SYSTEM);
+}
+
+/* Starts the program; 0, or -1 after a line in the log. */
+static int
+start_program(
+    struct attempt *a, const struct client *c, const struct request *r)
+{
+	int to[2] = {-1, -1}, from[2] = {-1, -1};
+	const char *field = r->text;
+	const uint16_t lengths[] = {
+	    r->user_octets, r->secret_octets, r->challenge_octets};
+
+	if (pipe2(to, O_CLOEXEC) == -1 || pipe2(from, O_CLOEXEC) == -1 ||
+	    fcntl(to[1], F_SETFL, O_NONBLOCK) == -1 ||
+	    fcntl(from[0], F_SETFL, O_NONBLOCK) == -1 ||
+	    (a->pid = fork()) == -1) {
+		log_error("cannot start a process", NULL, errno);
+		(void)close(to[0]);
+		(void)close(to[1]);
+		(void)close(from[0]);
+		(void)close(from[1]);
+		return -1;
+	}
+	if (a->pid == 0)
+		run_program(c, r, to[0], from[1]);
+	(void)close(to[0]);
+	(void)close(from[1]);
+	a->credentials = to[1];
+	a->takeover = from[0];
+	a->octets = a->done = 0;
+	for (size_t i = 0; i < 3; i++) {
+		memcpy(a->text + a->octets, field, lengths[i]);
+		field += lengths[i];
+		a->octets += lengths[i];
+		a->text[a->octets++] = '\0';
+	}
+	return 0;
+}
+
+/* Writes what the pipe takes of the credentials. */
+static void
+write_credentials(struct attempt *a)
+{
+	ssize_t n = write(
+	    a->credentials, a->text + a->done, a->octets - a->done);
+
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0)
+		a->done += (size_t)n;
+	/* A program that does not want them all is welcome. */
+	if (n == -1 || a->done == a->octets) {
+		explicit_bzero(a->text, a->octets);
+		(void)close(a->credentials);
+		a->credentials = -1;
+	}
+}
+
+/* Reads the take-over message, if it is there. */
+static void
+read_takeover(struct attempt *a)
+{
+	char message;
+	ssize_t n = read(a->takeover, &message, 1);
+
+	if (n == -1)
+		return;
+	a->is_session = n == 1 && message == 't';
+	(void)close(a->takeover);
+	a->takeover = -1;
+}
+
+/* Waits until the session takes over or the program ends.  Returns true with
+ * *status if it ended by itself. */
+static bool
+wait_program(struct attempt *a, int *status)
+{
+	int64_t deadline = now_msec() + CHECK_SEC * 1000;
+
+	for (;;) {
+		struct pollfd fds[] = {{a->takeover, POLLIN, 0},
+		    {a->credentials, POLLOUT, 0}};
+		struct timespec wait, *limit = NULL;
+		int64_t left = deadline - now_msec();
+
+		if (waitpid(a->pid, status, WNOHANG) == a->pid) {
+			if (a->takeover != -1)
+				read_takeover(a);
+			return true;
+		}
+		if (a->is_session)
+			return false;
+		if (a->takeover != -1) {
+			if (left <= 0)
+				return false;
+			wait.tv_sec = left / 1000;
+			wait.tv_nsec = left % 1000 * 1000000;
+			limit = &wait;
+		}
+		if (ppoll(fds, 2, limit, &old_mask) <= 0)
+			continue;
+		if (fds[1].revents != 0)
+			write_credentials(a);
+		if (fds[0].revents != 0)
+			read_takeover(a);
+	}
+}
+
+/* What an exit code says (DESIGN section 4 in README). */
+static enum verdict_code
+judge(const struct client *c, const struct request *r, int code)
+{
+	if (code == 1 || (code >= 3 && code < EXIT_USAGE)) {
+		log_failure(c, r, "password", code);
+		return VERDICT_WRONG;
+	}
+	if (code == 2) {
+		log_failure(c, r, "misuse", code);
+		return VERDICT_PERMANENT;
+	}
+	log_failure(c, r, "temporary", code);
+	return VERDICT_TEMPORARY;
+}
+
+/* Runs the program for one request.  Returns true with a verdict; false if
+ * there is nothing more to say to the client: it had its session. */
+static bool
+check(const struct client *c, int control, const struct request *r,
+    enum verdict_code *verdict)
+{
+	static struct attempt a;
+	bool has_ended;
+	int status;
+
+	*verdict = VERDICT_TEMPORARY;
+	a.is_session = false;
+	if (start_program(&a, c, r) == -1)
+		return true;
+	has_ended = wait_program(&a, &status);
+	explicit_bzero(a.text, sizeof(a.text));
+	if (a.credentials != -1)
+		(void)close(a.credentials);
+	if (a.takeover != -1)
+		(void)close(a.takeover);
+	if (a.is_session) {
+		(void)close(control); /* lets the greeter go */
+		while (!has_ended && waitpid(a.pid, &status, 0) == -1 &&
+		    errno == EINTR)
+			;
+		return false;
+	}
+	if (!has_ended) {
+		if (kill(-a.pid, SIGKILL) == -1)
+			(void)kill(a.pid, SIGKILL);
+		(void)waitpid(a.pid, &status, 0);
+		log_failure(c, r, "timeout", -1);
+		return true;
+	}
+	if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+		*verdict = judge(c, r, WEXITSTATUS(status));
+		return true;
+	}
+	/* Was it a session that could not say so?  Nobody knows what the
+	 * client was told. */
+	log_failure(c, r, WIFSIGNALED(status) ? "signal" : "no-session",
+	    WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+	return false;
+}
+
+static bool
+is_valid(const struct request *r, size_t octets)
+{
+	size_t text;
+
+	if (octets < offsetof(struct request, text) ||
+	    r->mechanism >= MECHANISMS || r->user_octets == 0 ||
+	    r->user_octets > USER_OCTETS || r->secret_octets > SECRET_OCTETS ||
+	    r->challenge_octets > CHALLENGE_OCTETS)
+		return false;
+	text = (size_t)r->user_octets + r->secret_octets + r->challenge_octets;
+	return octets == offsetof(struct request, text) + text &&
+	    memchr(r->text, '\0', text) == NULL;
+}
+
+/* Waits for a request; its octets, 0 if the greeter is gone, -1 if it is
+ * past all its own deadlines. */
+static ssize_t
+receive(int control, struct request *r)
+{
+	struct pollfd fd = {control, POLLIN, 0};
+	int64_t deadline = now_msec() + GREETER_MSEC;
+	int64_t left;
+	ssize_t n;
+
+	do {
+		left = deadline - now_msec();
+		n = left > 0 ? poll(&fd, 1, (int)left) : 0;
+	} while (n == -1 && errno == EINTR);
+	if (n != 1)
+		return -1;
+	n = recv(control, r, sizeof(*r), 0);
+	return n > 0 ? n : 0;
+}
+
+/* Keeps the client waiting, the longer the more it has tried; but not for a
+ * greeter that has gone. */
+static void
+delay(int control, unsigned attempts)
+{
+	struct pollfd fd = {control, 0, 0};
+	int64_t end = now_msec() + (int64_t)attempts * DELAY_MSEC;
+	int64_t left;
+
+	while ((left = end - now_msec()) > 0)
+		if (poll(&fd, 1, (int)left) == 1)
+			return;
+}
+
+/* The end of a connection that nobody logged in on. */
+static void
+log_end_of(const struct client *c, int status)
+{
+	log_begin("end");
+	log_text("ip", c->peer.ip[0] != '\0' ? c->peer.ip : NULL);
+	if (WIFSIGNALED(status))
+		log_number("signal", (uint64_t)WTERMSIG(status));
+	log_text("reason",
+	    WIFEXITED(status)
+		? reason_text((enum reason)WEXITSTATUS(status))
+		: "error");
+	log_end();
+}
+
+/* Nothing of an earlier life may speak for this login, and the end of a
+ * child must end ppoll. */
+static void
+prepare(void)
+{
+	static const char *const unset[] = {"TLS", "AUTH_MECH", "SERVICE",
+	    "MAILDIR", "POP3D_SESSION", "POP3D_TAKEOVER"};
+	struct sigaction action = {.sa_handler = on_child};
+	sigset_t mask;
+
+	for (size_t i = 0; i < sizeof(unset) / sizeof(unset[0]); i++)
+		(void)unsetenv(unset[i]);
+	(void)sigemptyset(&mask);
+	(void)sigaddset(&mask, SIGCHLD);
+	(void)sigprocmask(SIG_BLOCK, &mask, &old_mask);
+	(void)sigdelset(&old_mask, SIGCHLD);
+	(void)sigaction(SIGCHLD, &action, NULL);
+}
+
+int
+monitor_run(struct client *c, int control, pid_t greeter)
+{
+	static struct request request;
+	struct verdict verdict = {0};
+	unsigned attempts = 0, wrong = 0;
+	ssize_t octets = 0;
+	int status = 0;
+
+	prepare();
+	while (verdict.is_last == 0 &&
+	    (octets = receive(control, &request)) > 0) {
+		enum verdict_code code = VERDICT_WRONG;
+
+		if (!is_valid(&request, (size_t)octets)) {
+			log_error("the greeter sent no request", NULL, 0);
+			octets = -1;
+			break;
+		}
+		if (request.secret_octets == 0)
+			log_failure(c, &request, "empty", -1);
+		else if (!check(c, control, &request, &code))
+			return 0;
+		explicit_bzero(&request, (size_t)octets);
+		attempts++;
+		wrong += code == VERDICT_WRONG;
+		delay(control, attempts);
+		verdict.code = (uint8_t)code;
+		verdict.is_last =
+		    wrong >= c->options.tries || attempts >= ATTEMPTS;
+		(void)send(control, &verdict, sizeof(verdict), MSG_NOSIGNAL);
+	}
+	if (octets == -1)
+		(void)kill(greeter, SIGKILL);
+	while (waitpid(greeter, &status, 0) == -1 && errno == EINTR)
+		;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SYSTEM)
+		return EXIT_SYSTEM;
+	log_end_of(c, status);
+	return 0;
+}

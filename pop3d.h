@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POP3D_POP3D_H
+#define POP3D_POP3D_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "peer.h"
+#include "stream.h"
+
+#ifndef VERSION
+#define VERSION "0"
+#endif
+
+/* Exit codes; those of a session exclude EXIT_SYSTEM and 1 and 2, which the
+ * monitor takes for a checkpassword program's (DESIGN in README). */
+enum {
+	EXIT_USAGE = 100,
+	EXIT_SYSTEM = 111
+};
+
+enum {
+	AUTH_IDLE_SEC = 60,	/* for a command in AUTHORIZATION */
+	AUTH_TOTAL_SEC = 180,	/* for all of them */
+	CHECK_SEC = 60		/* for the checkpassword program */
+};
+
+/* The command line; the letters are its options. */
+struct options {
+	bool apop;		/* -a */
+	bool clear;		/* -c */
+	bool to_syslog;		/* -l */
+	bool keep_flags;	/* -P */
+	bool tls;		/* -s */
+	bool session;		/* -t */
+	bool verbose;		/* -v */
+	const char *host;	/* -h */
+	const char *maildir;	/* -m, or NULL */
+	const char *root;	/* -r */
+	unsigned tries;		/* -n */
+	unsigned idle_sec;	/* -T */
+	uid_t uid;		/* -u */
+	gid_t gid;
+	char **program;		/* checkpassword and its arguments */
+};
+
+/* What one process knows of its client. */
+struct client {
+	struct options options;
+	struct peer peer;
+	bool stderr_is_client; /* nobody may write there */
+	struct stream stream;
+};
+
+/* How a connection ended; the greeter's exit code, too. */
+enum reason {
+	REASON_QUIT,
+	REASON_DISCONNECT,
+	REASON_TIMEOUT,
+	REASON_ERROR
+};
+
+/* "quit", "disconnect", "timeout" or "error", for the log. */
+const char *reason_text(enum reason reason);
+
+/* Whether a password may cross this connection in clear (RFC 8314 would
+ * rather have TLS): TLS is on, or the client is this machine, or -c. */
+bool clear_allowed(const struct client *c);
+
+/* The processes.  Each returns its exit code. */
+int greeter_run(struct client *c, int control);
+int monitor_run(struct client *c, int control, pid_t greeter);
+int session_run(struct client *c);
+
+#endif

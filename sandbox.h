@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef POP3D_SANDBOX_H
+#define POP3D_SANDBOX_H
+
+#include "pop3d.h"
+
+enum role {
+	ROLE_GREETER, /* unprivileged, in an empty root */
+	ROLE_SESSION  /* the mailbox's owner */
+};
+
+/*
+ * Gives up for good what a role does not need.  The greeter, where started
+ * as root: goes to options->root, drops groups, group and user, and makes
+ * sure that there is no way back.  The session: refuses to be root.
+ * Returns 0; or -1 after a line in the log.
+ */
+int sandbox_enter(enum role role, const struct options *options);
+
+/* Closes every descriptor above 2. */
+void close_descriptors(void);
+
+#endif

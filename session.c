@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The session: TRANSACTION and UPDATE states, as the mailbox's owner.  It
+ * answers PASS itself, and removes nothing before it has read QUIT whole.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "log.h"
+#include "maildir.h"
+#include "sandbox.h"
+
+static struct maildrop drop;
+static size_t deleted;	      /* messages marked */
+static size_t last, last_seen; /* msgnos for LAST; 0: none */
+static bool has_last;	      /* last_seen has been looked for */
+
+/* For the log. */
+static struct {
+	const char *user, *ip;
+	uint64_t retrieved, octets, removed;
+	int64_t begin_msec;
+} session;
+
+static bool
+find_message(struct client *c, uint64_t msgno, size_t *idx)
+{
+	if (msgno < 1 || msgno > drop.list.count) {
+		reply_err(&c->stream, NULL, "no such message");
+		return false;
+	}
+	*idx = (size_t)msgno - 1;
+	if (drop.list.messages[*idx].is_deleted) {
+		reply_err(&c->stream, NULL, "message is deleted");
+		return false;
+	}
+	return true;
+}
+
+/* The octets of all messages that are not deleted. */
+static uint64_t
+total_octets(void)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < drop.list.count; i++)
+		if (!drop.list.messages[i].is_deleted)
+			total += maildir_octets(&drop, i);
+	return total;
+}
+
+static size_t
+left(void)
+{
+	return drop.list.count - deleted;
+}
+
+enum result
+cmd_stat(struct client *c, const struct argument *a)
+{
+	(void)a;
+	reply_ok(&c->stream, "%zu %llu", left(),
+	    (unsigned long long)total_octets());
+	return RESULT_OK;
+}
+
+enum result
+cmd_list(struct client *c, const struct argument *a)
+{
+	struct stream *s = &c->stream;
+
+	if (a->has_message) {
+		reply_ok(s, "%zu %llu", a->idx + 1,
+		    (unsigned long long)maildir_octets(&drop, a->idx));
+		return RESULT_OK;
+	}
+	reply_ok(s, "%zu messages (%llu octets)", left(),
+	    (unsigned long long)total_octets());
+	for (size_t i = 0; i < drop.list.count; i++)
+		if (!drop.list.messages[i].is_deleted)
+			reply_line(s, "%zu %llu", i + 1,
+			    (unsigned long long)maildir_octets(&drop, i));
+	reply_dot(s);
+	return RESULT_OK;
+}
+
+enum result
+cmd_uidl(struct client *c, const struct argument *a)
+{
+	struct stream *s = &c->stream;
+	char uid[UID_OCTETS + 1];
+
+	if (a->has_message) {
+		maildir_uid(&drop, a->idx, uid);
+		reply_ok(s, "%zu %s", a->idx + 1, uid);
+		return RESULT_OK;
+	}
+	reply_ok(s, "unique-ids follow");
+	for (size_t i = 0; i < drop.list.count; i++) {
+		if (drop.list.messages[i].is_deleted)
+			continue;
+		maildir_uid(&drop, i, uid);
+		reply_line(s, "%zu %s", i + 1, uid);
+	}
+	reply_dot(s);
+	return RESULT_OK;
+}
+
+/* A line about one message, with -v. */
+static void
+log_message(const struct client *c, const char *event, size_t idx)
+{
+	char uid[UID_OCTETS + 1];
+
+	if (!c->options.verbose)
+		return;
+	maildir_uid(&drop, idx, uid);
+	log_begin(event);
+	log_text("user", session.user);
+	log_number("msgno", idx + 1);
+	log_text("uid", uid);
+	if (drop.list.messages[idx].octets != OCTETS_UNKNOWN)
+		log_number("octets", drop.list.messages[idx].octets);
+	log_end();
+}
+
+static void
+log_trouble(const char *what, size_t idx, int error)
+{
+	log_begin("error");
+	log_text("user", session.user);
+	log_text("what", what);
+	log_text("path", maildir_name(&drop, idx));
+	if (error != 0)
+		log_text("error", strerror(error));
+	log_end();
+}
+
+/* The answer to RETR or TOP of a message that cannot be opened. */
+static enum result
+refuse_message(struct client *c, size_t idx)
+{
+	int error = errno;
+
+	if (error == ENOENT) {
+		reply_err(&c->stream, NULL, "message is gone");
+		return RESULT_OK;
+	}
+	log_trouble("cannot open message", idx, error);
+	if (error == EACCES || error == EPERM || error == ELOOP)
+		reply_err(&c->stream, "SYS/PERM", "message cannot be read");
+	else
+		reply_err(&c->stream, "SYS/TEMP", "message cannot be read now");
+	return RESULT_OK;
+}
+
+/* The +OK of RETR and TOP.  The first part of the file is in the buffer; a
+ * size that is not known is told only if that is the whole of it. */
+static void
+announce(struct client *c, struct message *message, const struct stat *st,
+    size_t first)
+{
+	struct wire count = {0};
+
+	/* A message edited in place is counted anew. */
+	if (message->octets != OCTETS_UNKNOWN &&
+	    message->file_octets != (uint64_t)st->st_size)
+		message->octets = OCTETS_UNKNOWN;
+	if (message->octets == OCTETS_UNKNOWN &&
+	    first == (uint64_t)st->st_size) {
+		wire_count(&count, drop.buffer, first);
+		wire_count_end(&count);
+		message->octets = count.octets;
+		message->file_octets = (uint64_t)st->st_size;
+	}
+	if (message->octets == OCTETS_UNKNOWN)
+		reply_ok(&c->stream, "message follows");
+	else
+		reply_ok(&c->stream, "%llu octets",
+		    (unsigned long long)message->octets);
+}
+
+/* Reads the next part of a message into the buffer, of `most` octets in
+ * all; 0 at its end, -1 with errno if that comes too early. */
+static ssize_t
+read_part(int fd, uint64_t most)
+{
+	size_t want = most < sizeof(drop.buffer) ? (size_t)most
+						 : sizeof(drop.buffer);
+	ssize_t n;
+
+	if (want == 0)
+		return 0;
+	do
+		n = read(fd, drop.buffer, want);
+	while (n == -1 && errno == EINTR);
+	if (n == 0) {
+		errno = 0;
+		return -1;
+	}
+	return n;
+}
+
+/*
+ * Sends message idx, all of it or (is_top) its header and `lines` lines of
+ * its body.  One that cannot be sent whole is not ended: the connection is
+ * closed, lest the client take it for the message and delete it.
+ */
+static enum result
+send_message(struct client *c, size_t idx, bool is_top, uint64_t lines)
+{
+	struct message *message = &drop.list.messages[idx];
+	struct wire wire = {.body_lines = is_top ? lines : UINT64_MAX};
+	struct wire count = {0};
+	uint64_t left_octets, listed;
+	struct stat st;
+	ssize_t n;
+	int fd = maildir_open_message(&drop, idx, &st);
+
+	if (fd == -1)
+		return refuse_message(c, idx);
+	left_octets = (uint64_t)st.st_size;
+	n = read_part(fd, left_octets);
+	if (n == -1) {
+		(void)close(fd);
+		return refuse_message(c, idx);
+	}
+	listed = message->octets;
+	announce(c, message, &st, (size_t)n);
+	if (listed != OCTETS_UNKNOWN && message->octets != listed)
+		log_trouble("message has changed", idx, 0);
+	while (n > 0 && c->stream.broken == LINE_OK) {
+		wire_count(&count, drop.buffer, (size_t)n);
+		left_octets -= (uint64_t)n;
+		if (wire_send(&c->stream, &wire, drop.buffer, (size_t)n))
+			break;
+		n = read_part(fd, left_octets);
+	}
+	(void)close(fd);
+	if (n == -1) {
+		log_trouble("message cannot be read whole", idx, errno);
+		return RESULT_BROKEN;
+	}
+	if (c->stream.broken != LINE_OK)
+		return RESULT_BROKEN;
+	wire_send_end(&c->stream, &wire);
+	session.octets += count.octets;
+	if (left_octets > 0)
+		return RESULT_OK;
+	wire_count_end(&count);
+	if (message->octets != OCTETS_UNKNOWN &&
+	    message->octets != count.octets)
+		log_trouble("message has changed", idx, 0);
+	message->octets = count.octets;
+	message->file_octets = (uint64_t)st.st_size;
+	return RESULT_OK;
+}
+
+enum result
+cmd_retr(struct client *c, const struct argument *a)
+{
+	struct message *message = &drop.list.messages[a->idx];
+	uint64_t before = session.octets;
+	enum result result = send_message(c, a->idx, false, 0);
+
+	/* Refusals leave the count of octets; so do empty messages. */
+	if (result != RESULT_OK ||
+	    (session.octets == before && message->octets != 0))
+		return result;
+	message->is_retrieved = true;
+	session.retrieved++;
+	if (a->idx + 1 > last)
+		last = a->idx + 1;
+	log_message(c, "retrieved", a->idx);
+	return result;
+}
+
+enum result
+cmd_top(struct client *c, const struct argument *a)
+{
+	return send_message(c, a->idx, true, a->lines);
+}
+
+enum result
+cmd_dele(struct client *c, const struct argument *a)
+{
+	drop.list.messages[a->idx].is_deleted = true;
+	deleted++;
+	if (a->idx + 1 > last)
+		last = a->idx + 1;
+	reply_ok(&c->stream, "message %zu deleted", a->idx + 1);
+	return RESULT_OK;
+}
+
+enum result
+cmd_rset(struct client *c, const struct argument *a)
+{
+	(void)a;
+	for (size_t i = 0; i < drop.list.count; i++)
+		drop.list.messages[i].is_deleted = false;
+	deleted = 0;
+	last = 0;
+	reply_ok(&c->stream, "%zu messages", left());
+	return RESULT_OK;
+}
+
+enum result
+cmd_noop(struct client *c, const struct argument *a)
+{
+	(void)a;
+	reply_ok(&c->stream, "nothing done");
+	return RESULT_OK;
+}
+
+/* RFC 1460 section 5: the highest message accessed; at first, and again
+ * after RSET, the highest one with the seen flag. */
+enum result
+cmd_last(struct client *c, const struct argument *a)
+{
+	(void)a;
+	if (!has_last) {
+		last_seen = drop.list.count;
+		while (last_seen > 0 && !maildir_is_seen(&drop, last_seen - 1))
+			last_seen--;
+		has_last = true;
+	}
+	reply_ok(&c->stream, "%zu", last > last_seen ? last : last_seen);
+	return RESULT_OK;
+}
+
+/* UPDATE (RFC 1939 section 6): false if a message could not be removed. */
+static bool
+update(const struct client *c)
+{
+	bool is_complete = true;
+
+	for (size_t i = 0; i < drop.list.count; i++) {
+		const struct message *message = &drop.list.messages[i];
+		int moved = 0;
+
+		if (message->is_deleted) {
+			if (maildir_remove(&drop, i) == 0) {
+				session.removed++;
+				log_message(c, "deleted", i);
+				continue;
+			}
+			log_trouble("cannot delete message", i, errno);
+			is_complete = false;
+		} else if (message->is_retrieved && !c->options.keep_flags)
+			moved = maildir_mark_seen(&drop, i);
+		if (moved == -1)
+			log_trouble("cannot mark message", i, errno);
+		if (moved == 1)
+			log_message(c, "moved", i);
+	}
+	if (maildir_adjust_quota(&drop) == -1)
+		log_error("cannot write", "maildirsize", errno);
+	return is_complete;
+}
+
+enum result
+cmd_quit(struct client *c, const struct argument *a)
+{
+	bool is_complete;
+
+	(void)a;
+	/* What was retrieved must have left before it may be removed. */
+	if (stream_flush(&c->stream) == -1)
+		return RESULT_BROKEN;
+	is_complete = update(c);
+	/* Before the answer, so that the client can come back at once. */
+	maildir_close(&drop);
+	if (is_complete)
+		reply_ok(&c->stream, "good bye");
+	else
+		reply_err(&c->stream, "SYS/TEMP",
+		    "some deleted messages were not removed");
+	return RESULT_QUIT;
+}
+
+static void
+log_login(const struct client *c)
+{
+	log_begin("login");
+	log_text("user", session.user);
+	log_text("ip", session.ip);
+	log_text("mechanism", getenv("AUTH_MECH"));
+	log_text("tls", c->options.tls ? "yes" : "no");
+	log_number("messages", drop.list.count);
+	log_end();
+}
+
+static void
+log_session_end(enum reason reason)
+{
+	log_begin("end");
+	log_text("user", session.user);
+	log_text("ip", session.ip);
+	log_number("retrieved", session.retrieved);
+	log_number("octets", session.octets);
+	log_number("deleted", session.removed);
+	log_number("left", drop.list.count - session.removed);
+	log_number("seconds",
+	    (uint64_t)(now_msec() - session.begin_msec) / 1000);
+	log_text("reason", reason_text(reason));
+	log_end();
+}
+
+/* The -ERR to a client that may log in, but not now or not ever. */
+static void
+refuse_login(struct client *c, const char *path, const char *holder)
+{
+	int error = errno;
+
+	if (error == EWOULDBLOCK) {
+		log_begin("failure");
+		log_text("user", session.user);
+		log_text("ip", session.ip);
+		log_text("mechanism", getenv("AUTH_MECH"));
+		log_text("reason", "in-use");
+		log_end();
+		reply_err(&c->stream, "IN-USE", "maildrop is in use%s", holder);
+		return;
+	}
+	log_begin("error");
+	log_text("user", session.user);
+	log_text("ip", session.ip);
+	log_text("what", "cannot open maildrop");
+	log_text("path", path);
+	log_text("error", strerror(error));
+	log_end();
+	if (error == ENOENT || error == ENOTDIR || error == EACCES ||
+	    error == EPERM || error == ELOOP || error == ENAMETOOLONG)
+		reply_err(&c->stream, "SYS/PERM",
+		    "maildrop cannot be opened; the administrator must see "
+		    "to it");
+	else
+		reply_err(&c->stream, "SYS/TEMP",
+		    "maildrop cannot be opened now; try again later");
+}
+
+int
+session_run(struct client *c)
+{
+	struct state state = {
+	    .commands = transaction_commands,
+	    .line_octets = COMMAND_OCTETS,
+	    .idle_msec = (int64_t)c->options.idle_sec * 1000,
+	    .end_msec = INT64_MAX,
+	    .find_message = find_message,
+	};
+	const char *path = c->options.maildir;
+	char holder[LOCK_TEXT_OCTETS];
+	enum reason reason;
+
+	(void)umask(077);
+	session.begin_msec = now_msec();
+	session.user = getenv("USER");
+	session.ip = c->peer.ip[0] != '\0' ? c->peer.ip : NULL;
+	if (path == NULL)
+		path = getenv("MAILDIR");
+	if (path == NULL || *path == '\0')
+		path = "Maildir";
+	stream_open(&c->stream, 0, 1, true);
+	c->stream.first_line = false;
+	c->stream.write_msec = state.idle_msec;
+	if (sandbox_enter(ROLE_SESSION, &c->options) == -1) {
+		reply_err(&c->stream, "SYS/PERM", "root has no maildrop");
+	} else if (maildir_open(&drop, path, c->peer.ip, holder) == -1) {
+		refuse_login(c, path, holder);
+	} else {
+		log_login(c);
+		reply_ok(&c->stream, "%zu messages", drop.list.count);
+		reason = command_loop(c, &state);
+		log_session_end(reason);
+	}
+	stream_end(&c->stream);
+	return 0;
+}
