@@ -85,5 +85,13 @@ check:
 lint:
 	@sh tests/lint.sh
 
+# The same tests with the address and undefined-behaviour sanitizers.
+asan:
+	@ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
+	UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1 \
+	sh tests/check.sh asan HARDENING=-fPIE \
+	    CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined" \
+	    LDFLAGS="-fsanitize=address,undefined"
+
 clean:
 	rm -rf *.o $(PROGRAMS) build

@@ -31,9 +31,9 @@ static char stamp[STAMP_OCTETS];
 /* Sends the credentials to the monitor and its verdict to the client.
  * Returns only if they were refused: otherwise the session has the client. */
 static enum result
-authenticate(struct client *c, enum mechanism mechanism,
-    const char *name, size_t name_octets, const char *secret,
-    size_t secret_octets, const char *challenge)
+authenticate(struct client *c, enum mechanism mechanism, const char *name,
+    size_t name_octets, const char *secret, size_t secret_octets,
+    const char *challenge)
 {
 	static const struct {
 		const char *code, *text;
@@ -59,8 +59,8 @@ authenticate(struct client *c, enum mechanism mechanism,
 	memcpy(request.text + name_octets, secret, secret_octets);
 	memcpy(request.text + name_octets + secret_octets, challenge,
 	    request.challenge_octets);
-	octets = offsetof(struct request, text) + name_octets +
-	    secret_octets + request.challenge_octets;
+	octets = offsetof(struct request, text) + name_octets + secret_octets +
+		 request.challenge_octets;
 	if (send(control, &request, octets, MSG_NOSIGNAL) != (ssize_t)octets)
 		_exit(REASON_ERROR);
 	explicit_bzero(&request, octets);
@@ -146,7 +146,8 @@ cmd_apop(struct client *c, const struct argument *a)
 	if (!fits(a->text, name_octets, USER_OCTETS))
 		return refuse(c, "that is no user name");
 	for (size_t i = 0; i < DIGEST_OCTETS; i++) {
-		unsigned char digit = (unsigned char)a->text[name_octets + 1 + i];
+		unsigned char digit =
+		    (unsigned char)a->text[name_octets + 1 + i];
 
 		if (!isxdigit(digit))
 			return refuse(c, "that is no digest");
@@ -176,7 +177,7 @@ base64_decode(char *text, size_t octets)
 	if (octets % 4 != 0)
 		return -1;
 	while (padding < 2 && padding < octets &&
-	    text[octets - 1 - padding] == '=')
+	       text[octets - 1 - padding] == '=')
 		padding++;
 	for (size_t i = 0; i < octets; i += 4) {
 		size_t last = i + 4 == octets ? padding : 0;
@@ -189,7 +190,9 @@ base64_decode(char *text, size_t octets)
 				return -1;
 			bits |= (uint32_t)value << (18 - 6 * j);
 		}
-		if ((bits & (last == 0 ? 0U : last == 1 ? 0xffU : 0xffffU)) != 0)
+		if ((bits & (last == 0	    ? 0U
+				: last == 1 ? 0xffU
+					    : 0xffffU)) != 0)
 			return -1;
 		for (size_t j = 0; j < 3 - last; j++)
 			text[done++] = (char)(bits >> (16 - 8 * j) & 0xff);
@@ -262,8 +265,8 @@ auth_plain(struct exchange *x)
 		return x->result;
 	name = memchr(text, '\0', (size_t)octets);
 	secret = name == NULL
-	    ? NULL
-	    : memchr(name + 1, '\0', (size_t)(end - name) - 1);
+		     ? NULL
+		     : memchr(name + 1, '\0', (size_t)(end - name) - 1);
 	if (secret == NULL)
 		return refuse(x->c, "that is no PLAIN response");
 	name++;
@@ -276,8 +279,8 @@ auth_plain(struct exchange *x)
 		result = refuse(x->c, "nobody logs in for somebody else here");
 	else
 		result = authenticate(x->c, MECHANISM_PLAIN, name,
-		    (size_t)(secret - 1 - name), secret,
-		    (size_t)(end - secret), "");
+		    (size_t)(secret - 1 - name), secret, (size_t)(end - secret),
+		    "");
 	explicit_bzero(text, (size_t)octets);
 	return result;
 }
@@ -317,9 +320,7 @@ static const struct {
     {" LOGIN", clear_allowed, auth_login},
 };
 
-enum {
-	SASL_MECHANISMS = sizeof(mechanisms) / sizeof(mechanisms[0])
-};
+enum { SASL_MECHANISMS = sizeof(mechanisms) / sizeof(mechanisms[0]) };
 
 const char *
 auth_mechanisms(const struct client *c)
@@ -421,9 +422,10 @@ greeter_run(struct client *c, int monitor)
 		return EXIT_SYSTEM;
 	state.commands = authorization_commands;
 	state.line_octets = SASL_LINE_OCTETS;
-	state.idle_msec = (c->options.idle_sec < AUTH_IDLE_SEC
-				  ? (int64_t)c->options.idle_sec
-				  : AUTH_IDLE_SEC) * 1000;
+	state.idle_msec =
+	    (c->options.idle_sec < AUTH_IDLE_SEC ? (int64_t)c->options.idle_sec
+						 : AUTH_IDLE_SEC) *
+	    1000;
 	state.end_msec = now_msec() + AUTH_TOTAL_SEC * 1000;
 	reply_ok(&c->stream, "%.100s POP3 ready%s%s", c->options.host,
 	    c->options.apop ? " " : "", stamp);

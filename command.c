@@ -70,7 +70,7 @@ run(struct client *c, const struct state *state, const struct command *row,
     struct argument *a)
 {
 	bool is_optional = row->class == ARGUMENT_TEXT_OPTIONAL ||
-	    row->class == ARGUMENT_MESSAGE_OPTIONAL;
+			   row->class == ARGUMENT_MESSAGE_OPTIONAL;
 	enum result result;
 
 	if (row->class != ARGUMENT_RAW)
@@ -93,8 +93,7 @@ run(struct client *c, const struct state *state, const struct command *row,
 
 /* One line that is not empty of meaning: keyword, a blank, the rest. */
 static enum result
-run_line(struct client *c, const struct state *state, char *text,
-    size_t octets)
+run_line(struct client *c, const struct state *state, char *text, size_t octets)
 {
 	const char *blank = memchr(text, ' ', octets);
 	size_t keyword = blank != NULL ? (size_t)(blank - text) : octets;
@@ -106,8 +105,8 @@ run_line(struct client *c, const struct state *state, char *text,
 		a.octets = octets - keyword - 1;
 	}
 	while (row->name != NULL &&
-	    (strlen(row->name) != keyword ||
-		strncasecmp(row->name, text, keyword) != 0))
+	       (strlen(row->name) != keyword ||
+		   strncasecmp(row->name, text, keyword) != 0))
 		row++;
 	if (row->name == NULL)
 		return mis_stated(c, "unknown command");
@@ -160,10 +159,9 @@ command_loop(struct client *c, struct state *state)
 		status = stream_line(s, text, state->line_octets, &octets);
 		if (status == LINE_CLOSED || status == LINE_TIMEOUT)
 			return reason_of(status);
-		if (status == LINE_ALIEN ||
-		    (status == LINE_OK && is_first &&
-			state->find_message == NULL &&
-			is_foreign(text, octets))) {
+		if (status == LINE_ALIEN || (status == LINE_OK && is_first &&
+						state->find_message == NULL &&
+						is_foreign(text, octets))) {
 			reply_err(s, NULL, "this is a POP3 server");
 			return REASON_ERROR;
 		}

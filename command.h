@@ -7,7 +7,7 @@
 /* What a command made of its line; each has been answered. */
 enum result {
 	RESULT_OK,
-	RESULT_BAD,   /* mis-stated: counted, too many in a row end it */
+	RESULT_BAD, /* mis-stated: counted, too many in a row end it */
 	RESULT_QUIT,
 	RESULT_BROKEN /* the client is gone, or must be let go */
 };
@@ -15,18 +15,18 @@ enum result {
 /* What may stand behind a keyword. */
 enum argument_class {
 	ARGUMENT_NONE,
-	ARGUMENT_TEXT,	       /* something, blanks at its end cut */
+	ARGUMENT_TEXT, /* something, blanks at its end cut */
 	ARGUMENT_TEXT_OPTIONAL,
-	ARGUMENT_RAW,	       /* all behind one blank, blanks included */
-	ARGUMENT_MESSAGE,      /* a msgno */
+	ARGUMENT_RAW,	  /* all behind one blank, blanks included */
+	ARGUMENT_MESSAGE, /* a msgno */
 	ARGUMENT_MESSAGE_OPTIONAL,
 	ARGUMENT_MESSAGE_LINES /* a msgno and a number of lines */
 };
 
 struct argument {
-	char *text;	   /* NUL behind it; NULs may be in it */
+	char *text; /* NUL behind it; NULs may be in it */
 	size_t octets;
-	bool has_message;  /* and idx is that of a message not deleted */
+	bool has_message; /* and idx is that of a message not deleted */
 	size_t idx;
 	uint64_t lines;
 };
@@ -36,16 +36,16 @@ struct command {
 	const char *name;
 	enum argument_class class;
 	enum result (*run)(struct client *, const struct argument *);
-	const char *capability; /* its CAPA line, or NULL */
+	const char *capability;			   /* its CAPA line, or NULL */
 	bool (*is_offered)(const struct client *); /* or NULL: always */
 };
 
 /* A state: its table, and what the loop has to ask about messages. */
 struct state {
 	const struct command *commands; /* ends with a NULL name */
-	size_t line_octets;	/* of the longest line there is */
-	int64_t idle_msec;	/* for one whole command */
-	int64_t end_msec;	/* for all of them, by now_msec() */
+	size_t line_octets;		/* of the longest line there is */
+	int64_t idle_msec;		/* for one whole command */
+	int64_t end_msec;		/* for all of them, by now_msec() */
 	/* Turns a msgno (from 1) into an idx (from 0); or answers -ERR and
 	 * returns false.  NULL where no command takes one. */
 	bool (*find_message)(struct client *, uint64_t msgno, size_t *idx);

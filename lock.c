@@ -56,8 +56,8 @@ lock_file(struct lock *lock, int dir, bool has_first, char *holder)
 	if (lock->file == -1)
 		return has_first && (errno == EROFS || errno == ENOSPC ||
 					errno == EDQUOT || errno == EACCES)
-		    ? 0
-		    : -1;
+			   ? 0
+			   : -1;
 	if (fstat(lock->file, &st) == -1)
 		return -1;
 	if (!S_ISREG(st.st_mode)) {
@@ -111,8 +111,7 @@ lock_sign(const struct lock *lock, const char *ip)
 	if (lock->file == -1 || gmtime_r(&now, &utc) == NULL)
 		return;
 	memset(text, ' ', sizeof(text));
-	octets = strftime(
-	    text, sizeof(text), "since=%Y-%m-%dT%H:%M:%SZ", &utc);
+	octets = strftime(text, sizeof(text), "since=%Y-%m-%dT%H:%M:%SZ", &utc);
 	octets += (size_t)snprintf(text + octets, sizeof(text) - octets,
 	    "%s%.63s pid=%ld", *ip != '\0' ? " ip=" : "", ip, (long)getpid());
 	/* Always as long, so that nothing of an earlier text is left. */

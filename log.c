@@ -27,7 +27,8 @@ enum {
 	LINE_OCTETS = 4096, /* at most PIPE_BUF: written whole or not at all */
 	/* Room that no value may use: closing quotes and the line's end. */
 	LINE_RESERVE = 8,
-	WAIT_MSEC = 500, /* for a reader that is behind; then the line is lost */
+	WAIT_MSEC =
+	    500, /* for a reader that is behind; then the line is lost */
 };
 
 static char line[LINE_OCTETS];
@@ -41,7 +42,7 @@ same_file(int a, int b)
 	struct stat x, y;
 
 	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev &&
-	    x.st_ino == y.st_ino;
+	       x.st_ino == y.st_ino;
 }
 
 bool
@@ -54,8 +55,8 @@ log_open(bool to_syslog)
 	if (!to_syslog && !is_client)
 		return is_client;
 	use_stderr = false;
-	syslog_fd = socket(
-	    AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	syslog_fd =
+	    socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (syslog_fd == -1)
 		return is_client;
 	memcpy(address.sun_path, LOG_SOCKET, sizeof(LOG_SOCKET));
@@ -94,8 +95,8 @@ log_begin(const char *event)
 	if (use_stderr)
 		put("pop3d: ");
 	else {
-		(void)snprintf(tag, sizeof(tag), "<%d>pop3d[%ld]: ",
-		    LOG_MAIL | LOG_INFO, (long)getpid());
+		(void)snprintf(tag, sizeof(tag),
+		    "<%d>pop3d[%ld]: ", LOG_MAIL | LOG_INFO, (long)getpid());
 		put(tag);
 	}
 	put("event=");
@@ -149,8 +150,8 @@ log_number(const char *key, uint64_t value)
 	char digits[24];
 	int saved = errno;
 
-	(void)snprintf(digits, sizeof(digits), "%llu",
-	    (unsigned long long)value);
+	(void)snprintf(
+	    digits, sizeof(digits), "%llu", (unsigned long long)value);
 	log_text(key, digits);
 	errno = saved;
 }

@@ -147,8 +147,8 @@ maildir_search(const struct listing *list, const char *base)
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (compare_names(list->names + list->messages[middle].name,
-			base) < 0)
+		if (compare_names(
+			list->names + list->messages[middle].name, base) < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -172,7 +172,7 @@ is_message(int dir, const struct dirent *entry)
 		return entry->d_type == DT_REG;
 #endif
 	return fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    S_ISREG(st.st_mode);
+	       S_ISREG(st.st_mode);
 }
 
 static int
@@ -214,8 +214,8 @@ read_directory(struct maildrop *m, struct listing *list, bool in_cur)
 		errno = 0;
 		entry = readdir(stream);
 	} while (entry != NULL &&
-	    (!is_message(fd, entry) ||
-		add_message(list, entry->d_name, in_cur) == 0));
+		 (!is_message(fd, entry) ||
+		     add_message(list, entry->d_name, in_cur) == 0));
 	error = errno;
 	(void)closedir(stream);
 	errno = error;
@@ -228,8 +228,8 @@ take_stamps(const struct maildrop *m, struct stamp stamps[2])
 	struct stat st;
 
 	for (int i = 0; i < 2; i++) {
-		if (fstatat(m->dir, directories[i], &st,
-			AT_SYMLINK_NOFOLLOW) == -1)
+		if (fstatat(m->dir, directories[i], &st, AT_SYMLINK_NOFOLLOW) ==
+		    -1)
 			return -1;
 		stamps[i].device = st.st_dev;
 		stamps[i].inode = st.st_ino;
@@ -243,7 +243,7 @@ static bool
 is_before(const struct timespec *a, const struct timespec *b)
 {
 	return a->tv_sec < b->tv_sec ||
-	    (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
+	       (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
 }
 
 static bool
@@ -268,9 +268,9 @@ static bool
 is_settled(const struct stamp stamps[2], const struct timespec *now)
 {
 	return is_before(&stamps[0].modified, now) &&
-	    is_before(&stamps[0].changed, now) &&
-	    is_before(&stamps[1].modified, now) &&
-	    is_before(&stamps[1].changed, now);
+	       is_before(&stamps[0].changed, now) &&
+	       is_before(&stamps[1].modified, now) &&
+	       is_before(&stamps[1].changed, now);
 }
 
 /* The time as the kernel writes it into directories. */
@@ -359,8 +359,7 @@ make_listing(struct maildrop *m, struct listing *list)
 }
 
 int
-maildir_open(struct maildrop *m, const char *path, const char *ip,
-    char *holder)
+maildir_open(struct maildrop *m, const char *path, const char *ip, char *holder)
 {
 	holder[0] = '\0';
 	m->path = path;
@@ -396,8 +395,8 @@ find_again(struct maildrop *m)
 		int64_t place;
 
 		while (j < now.count &&
-		    (order = compare_names(now.names + now.messages[j].name,
-			 maildir_name(m, i))) < 0)
+		       (order = compare_names(now.names + now.messages[j].name,
+			    maildir_name(m, i))) < 0)
 			j++;
 		if (order != 0)
 			continue;
@@ -439,8 +438,8 @@ hash_name(const char *name, size_t octets, char uid[UID_OCTETS + 1])
 		uint64_t carry;
 
 		low ^= (unsigned char)name[i];
-		carry = ((low & UINT32_MAX) * 0x13b >> 32) +
-		    (low >> 32) * 0x13b;
+		carry =
+		    ((low & UINT32_MAX) * 0x13b >> 32) + (low >> 32) * 0x13b;
 		high = high * 0x13b + (carry >> 32) + (low << 24);
 		low *= 0x13b;
 	}
@@ -508,9 +507,8 @@ maildir_octets(struct maildrop *m, size_t idx)
 		return message->octets;
 	message->octets = message->file_octets = 0;
 	fd = maildir_open_message(m, idx, &st);
-	if (fd == -1 &&
-	    fstatat(m->dir, path_of(m, idx, path), &st, AT_SYMLINK_NOFOLLOW) ==
-		-1)
+	if (fd == -1 && fstatat(m->dir, path_of(m, idx, path), &st,
+			    AT_SYMLINK_NOFOLLOW) == -1)
 		return 0;
 	message->file_octets = (uint64_t)st.st_size;
 	if (fd != -1) {
@@ -575,8 +573,8 @@ stat_message(struct maildrop *m, size_t idx, struct stat *st)
 	if (errno != ENOENT)
 		return -1;
 	if (find_again(m) == 0)
-		return fstatat(m->dir, path_of(m, idx, path), st,
-		    AT_SYMLINK_NOFOLLOW);
+		return fstatat(
+		    m->dir, path_of(m, idx, path), st, AT_SYMLINK_NOFOLLOW);
 	errno = ENOENT;
 	return -1;
 }

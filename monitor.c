@@ -27,12 +27,12 @@
 #endif
 
 enum {
-	ATTEMPTS = 10,	     /* of any kind */
-	CREDENTIALS_FD = 3,  /* by the checkpassword interface */
-	TAKEOVER_FD = 4,     /* by POP3D_TAKEOVER in the environment */
+	ATTEMPTS = 10,	    /* of any kind */
+	CREDENTIALS_FD = 3, /* by the checkpassword interface */
+	TAKEOVER_FD = 4,    /* by POP3D_TAKEOVER in the environment */
 	/* A greeter that does not end by itself, by its own deadlines. */
 	GREETER_MSEC = (AUTH_TOTAL_SEC + 30) * 1000,
-	DELAY_MSEC = 1000,   /* times the number of attempts so far */
+	DELAY_MSEC = 1000, /* times the number of attempts so far */
 	SESSION_ARGUMENTS = 16
 };
 
@@ -62,8 +62,8 @@ on_child(int signal)
 }
 
 static void
-log_failure(const struct client *c, const struct request *r,
-    const char *reason, int code)
+log_failure(const struct client *c, const struct request *r, const char *reason,
+    int code)
 {
 	log_begin("failure");
 	log_bytes("user", r->text, r->user_octets);
@@ -177,8 +177,8 @@ run_program(const struct client *c, const struct request *r, int credentials,
 	(void)sigprocmask(SIG_SETMASK, &old_mask, NULL);
 	(void)execvp(arguments[0], arguments);
 	if (errno == ENOENT && strchr(arguments[0], '/') == NULL) {
-		(void)snprintf(path, sizeof(path), "%s/%s", LIBEXECDIR,
-		    arguments[0]);
+		(void)snprintf(
+		    path, sizeof(path), "%s/%s", LIBEXECDIR, arguments[0]);
 		(void)execv(path, arguments);
 	}
 	log_error("cannot run the checkpassword program", arguments[0], errno);
@@ -226,8 +226,8 @@ start_program(
 static void
 write_credentials(struct attempt *a)
 {
-	ssize_t n = write(
-	    a->credentials, a->text + a->done, a->octets - a->done);
+	ssize_t n =
+	    write(a->credentials, a->text + a->done, a->octets - a->done);
 
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -263,8 +263,8 @@ wait_program(struct attempt *a, int *status)
 	int64_t deadline = now_msec() + CHECK_SEC * 1000;
 
 	for (;;) {
-		struct pollfd fds[] = {{a->takeover, POLLIN, 0},
-		    {a->credentials, POLLOUT, 0}};
+		struct pollfd fds[] = {
+		    {a->takeover, POLLIN, 0}, {a->credentials, POLLOUT, 0}};
 		struct timespec wait, *limit = NULL;
 		int64_t left = deadline - now_msec();
 
@@ -330,7 +330,7 @@ check(const struct client *c, int control, const struct request *r,
 	if (a.is_session) {
 		(void)close(control); /* lets the greeter go */
 		while (!has_ended && waitpid(a.pid, &status, 0) == -1 &&
-		    errno == EINTR)
+		       errno == EINTR)
 			;
 		return false;
 	}
@@ -364,7 +364,7 @@ is_valid(const struct request *r, size_t octets)
 		return false;
 	text = (size_t)r->user_octets + r->secret_octets + r->challenge_octets;
 	return octets == offsetof(struct request, text) + text &&
-	    memchr(r->text, '\0', text) == NULL;
+	       memchr(r->text, '\0', text) == NULL;
 }
 
 /* Waits for a request; its octets, 0 if the greeter is gone, -1 if it is
@@ -409,10 +409,9 @@ log_end_of(const struct client *c, int status)
 	log_text("ip", c->peer.ip[0] != '\0' ? c->peer.ip : NULL);
 	if (WIFSIGNALED(status))
 		log_number("signal", (uint64_t)WTERMSIG(status));
-	log_text("reason",
-	    WIFEXITED(status)
-		? reason_text((enum reason)WEXITSTATUS(status))
-		: "error");
+	log_text("reason", WIFEXITED(status)
+			       ? reason_text((enum reason)WEXITSTATUS(status))
+			       : "error");
 	log_end();
 }
 
@@ -445,8 +444,8 @@ monitor_run(struct client *c, int control, pid_t greeter)
 	int status = 0;
 
 	prepare();
-	while (verdict.is_last == 0 &&
-	    (octets = receive(control, &request)) > 0) {
+	while (
+	    verdict.is_last == 0 && (octets = receive(control, &request)) > 0) {
 		enum verdict_code code = VERDICT_WRONG;
 
 		if (!is_valid(&request, (size_t)octets)) {

@@ -19,8 +19,8 @@ enum mechanism {
 };
 
 enum {
-	USER_OCTETS = 255,	/* RFC 4616 section 2 */
-	SECRET_OCTETS = 9216,	/* what a SASL line can carry */
+	USER_OCTETS = 255,    /* RFC 4616 section 2 */
+	SECRET_OCTETS = 9216, /* what a SASL line can carry */
 	CHALLENGE_OCTETS = 255
 };
 

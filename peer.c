@@ -26,8 +26,8 @@ peer_address(const char *ip, bool *is_loopback)
 	if (inet_pton(AF_INET6, ip, &v6) != 1)
 		return false;
 	*is_loopback = IN6_IS_ADDR_LOOPBACK(&v6) ||
-	    (memcmp(&v6, mapped, sizeof(mapped)) == 0 &&
-		v6.s6_addr[12] == IN_LOOPBACKNET);
+		       (memcmp(&v6, mapped, sizeof(mapped)) == 0 &&
+			   v6.s6_addr[12] == IN_LOOPBACKNET);
 	return true;
 }
 

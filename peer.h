@@ -4,9 +4,7 @@
 
 #include <stdbool.h>
 
-enum {
-	PEER_IP_OCTETS = 64
-};
+enum { PEER_IP_OCTETS = 64 };
 
 struct peer {
 	char ip[PEER_IP_OCTETS]; /* numeric, or "" where nobody tells */

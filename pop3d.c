@@ -171,8 +171,8 @@ parse_options(int argc, char **argv, struct options *o)
 	int letter;
 
 	opterr = 0;
-	while ((letter = getopt(argc, argv,
-		    "+acd:e:h:k:lm:n:oPr:sST:tu:vx")) != -1) {
+	while ((letter = getopt(argc, argv, "+acd:e:h:k:lm:n:oPr:sST:tu:vx")) !=
+	       -1) {
 		if (strchr("dekoSx", letter) != NULL) {
 			later[1] = (char)letter;
 			return later;
@@ -260,7 +260,7 @@ take_over(void)
 	unsigned fd;
 
 	return text != NULL && parse_bounded(text, 9, &fd) && fd > 2 &&
-	    write((int)fd, "t", 1) == 1;
+	       write((int)fd, "t", 1) == 1;
 }
 
 int
@@ -287,7 +287,8 @@ main(int argc, char **argv)
 		if (client.stderr_is_client)
 			log_error(complaint, NULL, 0);
 		else
-			(void)fprintf(stderr, "pop3d: %s\n%s", complaint, usage);
+			(void)fprintf(
+			    stderr, "pop3d: %s\n%s", complaint, usage);
 		return EXIT_USAGE;
 	}
 	if (!is_complete) {

@@ -15,34 +15,31 @@
 
 /* Exit codes; those of a session exclude EXIT_SYSTEM and 1 and 2, which the
  * monitor takes for a checkpassword program's (DESIGN in README). */
-enum {
-	EXIT_USAGE = 100,
-	EXIT_SYSTEM = 111
-};
+enum { EXIT_USAGE = 100, EXIT_SYSTEM = 111 };
 
 enum {
-	AUTH_IDLE_SEC = 60,	/* for a command in AUTHORIZATION */
-	AUTH_TOTAL_SEC = 180,	/* for all of them */
-	CHECK_SEC = 60		/* for the checkpassword program */
+	AUTH_IDLE_SEC = 60,   /* for a command in AUTHORIZATION */
+	AUTH_TOTAL_SEC = 180, /* for all of them */
+	CHECK_SEC = 60	      /* for the checkpassword program */
 };
 
 /* The command line; the letters are its options. */
 struct options {
-	bool apop;		/* -a */
-	bool clear;		/* -c */
-	bool to_syslog;		/* -l */
-	bool keep_flags;	/* -P */
-	bool tls;		/* -s */
-	bool session;		/* -t */
-	bool verbose;		/* -v */
-	const char *host;	/* -h */
-	const char *maildir;	/* -m, or NULL */
-	const char *root;	/* -r */
-	unsigned tries;		/* -n */
-	unsigned idle_sec;	/* -T */
-	uid_t uid;		/* -u */
+	bool apop;	     /* -a */
+	bool clear;	     /* -c */
+	bool to_syslog;	     /* -l */
+	bool keep_flags;     /* -P */
+	bool tls;	     /* -s */
+	bool session;	     /* -t */
+	bool verbose;	     /* -v */
+	const char *host;    /* -h */
+	const char *maildir; /* -m, or NULL */
+	const char *root;    /* -r */
+	unsigned tries;	     /* -n */
+	unsigned idle_sec;   /* -T */
+	uid_t uid;	     /* -u */
 	gid_t gid;
-	char **program;		/* checkpassword and its arguments */
+	char **program; /* checkpassword and its arguments */
 };
 
 /* What one process knows of its client. */
@@ -54,12 +51,7 @@ struct client {
 };
 
 /* How a connection ended; the greeter's exit code, too. */
-enum reason {
-	REASON_QUIT,
-	REASON_DISCONNECT,
-	REASON_TIMEOUT,
-	REASON_ERROR
-};
+enum reason { REASON_QUIT, REASON_DISCONNECT, REASON_TIMEOUT, REASON_ERROR };
 
 /* "quit", "disconnect", "timeout" or "error", for the log. */
 const char *reason_text(enum reason reason);

@@ -16,9 +16,9 @@
 #include "sandbox.h"
 
 static struct maildrop drop;
-static size_t deleted;	      /* messages marked */
+static size_t deleted;	       /* messages marked */
 static size_t last, last_seen; /* msgnos for LAST; 0: none */
-static bool has_last;	      /* last_seen has been looked for */
+static bool has_last;	       /* last_seen has been looked for */
 
 /* For the log. */
 static struct {
@@ -64,8 +64,8 @@ enum result
 cmd_stat(struct client *c, const struct argument *a)
 {
 	(void)a;
-	reply_ok(&c->stream, "%zu %llu", left(),
-	    (unsigned long long)total_octets());
+	reply_ok(
+	    &c->stream, "%zu %llu", left(), (unsigned long long)total_octets());
 	return RESULT_OK;
 }
 
@@ -190,8 +190,8 @@ announce(struct client *c, struct message *message, const struct stat *st,
 static ssize_t
 read_part(int fd, uint64_t most)
 {
-	size_t want = most < sizeof(drop.buffer) ? (size_t)most
-						 : sizeof(drop.buffer);
+	size_t want =
+	    most < sizeof(drop.buffer) ? (size_t)most : sizeof(drop.buffer);
 	ssize_t n;
 
 	if (want == 0)
@@ -405,8 +405,8 @@ log_session_end(enum reason reason)
 	log_number("octets", session.octets);
 	log_number("deleted", session.removed);
 	log_number("left", drop.list.count - session.removed);
-	log_number("seconds",
-	    (uint64_t)(now_msec() - session.begin_msec) / 1000);
+	log_number(
+	    "seconds", (uint64_t)(now_msec() - session.begin_msec) / 1000);
 	log_text("reason", reason_text(reason));
 	log_end();
 }

@@ -128,8 +128,8 @@ stream_flush(struct stream *s)
 			    s->out, POLLOUT, now_msec() + s->write_msec);
 
 			if (ready < 1)
-				s->broken = ready == 0 ? LINE_TIMEOUT
-						       : LINE_CLOSED;
+				s->broken =
+				    ready == 0 ? LINE_TIMEOUT : LINE_CLOSED;
 			if (ready < 1 || s->out_socket)
 				continue;
 			n = write(s->out, s->output + done,
@@ -173,8 +173,8 @@ take(struct stream *s)
 	ssize_t n;
 
 	if (!s->in_socket)
-		return read(s->in, s->input,
-		    s->read_ahead ? sizeof(s->input) : 1);
+		return read(
+		    s->in, s->input, s->read_ahead ? sizeof(s->input) : 1);
 	n = recv(s->in, s->input, sizeof(s->input),
 	    MSG_DONTWAIT | (s->read_ahead ? 0 : MSG_PEEK));
 	if (n <= 0 || s->read_ahead)
@@ -260,8 +260,8 @@ stream_end(struct stream *s)
 	    shutdown(s->out, SHUT_WR) == -1)
 		return;
 	while (wait_for(s->in, POLLIN, deadline) == 1) {
-		ssize_t n = recv(
-		    s->in, s->input, sizeof(s->input), MSG_DONTWAIT);
+		ssize_t n =
+		    recv(s->in, s->input, sizeof(s->input), MSG_DONTWAIT);
 
 		if (n == 0 || (n == -1 && !try_again()))
 			return;

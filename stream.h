@@ -17,9 +17,9 @@ enum {
 /* How a wait for a line, or a write, ended. */
 enum line {
 	LINE_OK,
-	LINE_LONG,	/* longer than asked for; discarded to its end */
-	LINE_ALIEN,	/* not POP3 at all: the first octets of a TLS hello */
-	LINE_CLOSED,	/* end of file, or a broken connection */
+	LINE_LONG,   /* longer than asked for; discarded to its end */
+	LINE_ALIEN,  /* not POP3 at all: the first octets of a TLS hello */
+	LINE_CLOSED, /* end of file, or a broken connection */
 	LINE_TIMEOUT
 };
 
@@ -27,13 +27,13 @@ enum line {
 struct stream {
 	int in, out;
 	bool in_socket, out_socket;
-	bool read_ahead;      /* may take more than the line asked for */
-	bool more_waiting;    /* more was seen behind the last line */
-	bool first_line;      /* nothing has been read yet */
-	size_t line_octets;   /* of the last line, its end included */
-	int64_t deadline;     /* for the next line, by now_msec()'s clock */
-	int64_t write_msec;   /* a write that long without progress fails */
-	enum line broken;     /* LINE_OK, or why output failed for good */
+	bool read_ahead;    /* may take more than the line asked for */
+	bool more_waiting;  /* more was seen behind the last line */
+	bool first_line;    /* nothing has been read yet */
+	size_t line_octets; /* of the last line, its end included */
+	int64_t deadline;   /* for the next line, by now_msec()'s clock */
+	int64_t write_msec; /* a write that long without progress fails */
+	enum line broken;   /* LINE_OK, or why output failed for good */
 	size_t in_begin, in_end, out_octets;
 	char input[STREAM_INPUT_OCTETS];
 	char output[STREAM_OUTPUT_OCTETS];
@@ -41,12 +41,12 @@ struct stream {
 
 /* A message on its way to the client, or the count of what it would take. */
 struct wire {
-	uint64_t octets;      /* as RFC 1939 section 11 counts them */
-	uint64_t body_lines;  /* still to be sent; UINT64_MAX: no limit */
-	bool in_body;	      /* the empty line has been passed */
-	bool in_line;	      /* octets of an unfinished line were seen */
-	bool after_cr;	      /* the last octet was a CR */
-	bool only_cr;	      /* and the only one of its line so far */
+	uint64_t octets;     /* as RFC 1939 section 11 counts them */
+	uint64_t body_lines; /* still to be sent; UINT64_MAX: no limit */
+	bool in_body;	     /* the empty line has been passed */
+	bool in_line;	     /* octets of an unfinished line were seen */
+	bool after_cr;	     /* the last octet was a CR */
+	bool only_cr;	     /* and the only one of its line so far */
 };
 
 /* Milliseconds of a clock that is never set. */

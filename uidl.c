@@ -19,9 +19,7 @@
 
 #define UIDL_NAME "pop3d.uidl"
 
-enum {
-	FILE_OCTETS_MOST = 256 * 1024 * 1024
-};
+enum { FILE_OCTETS_MOST = 256 * 1024 * 1024 };
 
 struct uidl_entry {
 	const char *name, *uid;
@@ -88,7 +86,7 @@ read_file(int dir)
 	    st.st_size <= FILE_OCTETS_MOST)
 		text = malloc((size_t)st.st_size + 1);
 	while (text != NULL && octets < (size_t)st.st_size &&
-	    (n = read(fd, text + octets, (size_t)st.st_size - octets)) > 0)
+	       (n = read(fd, text + octets, (size_t)st.st_size - octets)) > 0)
 		octets += (size_t)n;
 	if (text == NULL || (n == -1 && st.st_size > 0))
 		log_error("cannot read", UIDL_NAME, errno);
@@ -138,9 +136,8 @@ unite(struct uidl *u, int (*compare)(const void *, const void *), bool is_name)
 		const struct uidl_entry *e = &u->entries[i];
 		const struct uidl_entry *last = &u->entries[kept - (kept > 0)];
 
-		if (kept > 0 &&
-		    strcmp(is_name ? e->name : e->uid,
-			is_name ? last->name : last->uid) == 0)
+		if (kept > 0 && strcmp(is_name ? e->name : e->uid,
+				    is_name ? last->name : last->uid) == 0)
 			complain("given twice", is_name ? e->name : e->uid);
 		else
 			u->entries[kept++] = *e;

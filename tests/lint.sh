@@ -1,0 +1,62 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# make lint: every reader of the sources that CI asks; a warning is a failure.
+# Ends with a line "N passed, N failed".
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+sh tests/install-needs.sh gcc=gcc clang=clang clang-tidy=clang-tidy \
+	clang-format=clang-format cppcheck=cppcheck shellcheck=shellcheck \
+	mandoc=mandoc musl-gcc=musl-tools bmake=bmake \
+	/usr/include/crypt.h=libcrypt-dev /usr/include/md5.h=libmd-dev || exit 1
+
+passed=0
+failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# lint NAME COMMAND ...: passes if the command succeeds and says nothing.
+lint() {
+	name=$1
+	shift
+	if "$@" >"$work/out" 2>&1 && ! [ -s "$work/out" ]; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "not ok lint: $name"
+		cat "$work/out"
+	fi
+}
+
+# build MAKE CC CFLAGS [MAKE-ARGUMENT ...]: in a folder of its own.
+build() {
+	make=$1 cc=$2 flags=$3
+	shift 3
+	rm -rf "$work/tree"
+	mkdir "$work/tree" && cp -R Makefile ./*.c ./*.h man "$work/tree" &&
+		cd "$work/tree" &&
+		"$make" -s "CC=$cc" "CFLAGS=$flags -Werror" "$@"
+}
+
+define="-std=c11 -D_GNU_SOURCE"
+lint "gcc" build make gcc -O2
+lint "gcc -O0" build make gcc -O0 HARDENING=-fPIE
+lint "gcc -O3" build make gcc -O3
+lint "clang" build make clang -O2
+lint "bmake" build bmake cc -O2
+lint "musl" build make musl-gcc -O2 pop3d
+lint "clang-format" sh -c 'clang-format --dry-run -Werror ./*.c ./*.h'
+# shellcheck disable=SC2086 # flags, one a word
+lint "clang-tidy" sh -c "clang-tidy --quiet ./*.c -- $define \
+	2>&1 | grep -v '^[0-9]* warnings\? generated' |
+	grep -v '^Suppressed\|^Use -header' ; :"
+lint "cppcheck" cppcheck --quiet --enable=warning,style,performance,portability \
+	--inline-suppr --suppress=missingIncludeSystem --error-exitcode=1 \
+	--std=c11 -D_GNU_SOURCE -D__linux__ .
+lint "shellcheck" sh -c 'shellcheck tests/*.sh tests/*.bash .ci/run &&
+	shellcheck -s bats -x tests/*.bats'
+lint "mandoc" mandoc -Tlint -Wwarning man/*.8
+lint "line length" sh -c \
+	'! expand ./*.c ./*.h | grep -nE "^.{81}"'
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
