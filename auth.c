@@ -257,12 +257,12 @@ auth_plain(struct exchange *x)
 {
 	static char text[SASL_LINE_OCTETS];
 	ssize_t octets = next_response(x, "", text);
-	const char *end = text + octets;
-	const char *name, *secret;
+	const char *end, *name, *secret;
 	enum result result;
 
 	if (octets == -1)
 		return x->result;
+	end = text + octets;
 	name = memchr(text, '\0', (size_t)octets);
 	secret = name == NULL
 		     ? NULL
@@ -415,7 +415,7 @@ greeter_run(struct client *c, int monitor)
 
 	control = monitor;
 	stream_open(&c->stream, 0, 1, false);
-	c->stream.write_msec = AUTH_IDLE_SEC * 1000;
+	c->stream.write_msec = (int64_t)AUTH_IDLE_SEC * 1000;
 	if (c->options.apop && make_stamp(c->options.host) == -1)
 		return EXIT_SYSTEM;
 	if (sandbox_enter(ROLE_GREETER, &c->options) == -1)
@@ -426,7 +426,7 @@ greeter_run(struct client *c, int monitor)
 	    (c->options.idle_sec < AUTH_IDLE_SEC ? (int64_t)c->options.idle_sec
 						 : AUTH_IDLE_SEC) *
 	    1000;
-	state.end_msec = now_msec() + AUTH_TOTAL_SEC * 1000;
+	state.end_msec = now_msec() + (int64_t)AUTH_TOTAL_SEC * 1000;
 	reply_ok(&c->stream, "%.100s POP3 ready%s%s", c->options.host,
 	    c->options.apop ? " " : "", stamp);
 	reason = command_loop(c, &state);

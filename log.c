@@ -81,7 +81,8 @@ put(const char *text)
 
 	if (line_octets + octets + LINE_RESERVE > sizeof(line))
 		return;
-	memcpy(line + line_octets, text, octets);
+	for (size_t i = 0; i < octets; i++)
+		line[line_octets + i] = text[i];
 	line_octets += octets;
 }
 

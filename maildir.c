@@ -36,28 +36,26 @@ static const char *const directories[] = {"new", "cur"};
 
 static int find_again(struct maildrop *m);
 
-/* Makes room for `need` items; the only place where a listing grows. */
-static int
+/* Makes room for `need` items in `array`; the only place where a listing
+ * grows.  Returns the array, which may have moved, or NULL with errno. */
+static void *
 grow(void *array, size_t *room, size_t need, size_t item)
 {
-	void *old, *new;
 	size_t more = *room + *room / 2 + 64;
+	void *bigger;
 
 	if (need <= *room)
-		return 0;
+		return array;
 	if (more < need)
 		more = need;
-	memcpy(&old, array, sizeof(old));
 	if (more > SIZE_MAX / 2 / item) {
 		errno = ENOMEM;
-		return -1;
+		return NULL;
 	}
-	new = realloc(old, more * item);
-	if (new == NULL)
-		return -1;
-	memcpy(array, &new, sizeof(new));
-	*room = more;
-	return 0;
+	bigger = realloc(array, more * item);
+	if (bigger != NULL)
+		*room = more;
+	return bigger;
 }
 
 /* Copies a name into a listing; its place, or -1 with errno. */
@@ -65,14 +63,17 @@ static int64_t
 add_name(struct listing *list, const char *name)
 {
 	size_t octets = strlen(name) + 1, place = list->names_octets;
+	char *names;
 
 	if (place > UINT32_MAX - octets) {
 		errno = EOVERFLOW;
 		return -1;
 	}
-	if (grow(&list->names, &list->names_room, place + octets, 1) == -1)
+	names = grow(list->names, &list->names_room, place + octets, 1);
+	if (names == NULL)
 		return -1;
-	memcpy(list->names + place, name, octets);
+	list->names = names;
+	memcpy(names + place, name, octets);
 	list->names_octets += octets;
 	return (int64_t)place;
 }
@@ -178,13 +179,17 @@ is_message(int dir, const struct dirent *entry)
 static int
 add_message(struct listing *list, const char *name, bool in_cur)
 {
-	struct message *message;
+	struct message *messages, *message;
 	int64_t place = add_name(list, name);
 
-	if (place == -1 || grow(&list->messages, &list->room, list->count + 1,
-			       sizeof(*list->messages)) == -1)
+	if (place == -1)
 		return -1;
-	message = &list->messages[list->count++];
+	messages = grow(
+	    list->messages, &list->room, list->count + 1, sizeof(*messages));
+	if (messages == NULL)
+		return -1;
+	list->messages = messages;
+	message = &messages[list->count++];
 	memset(message, 0, sizeof(*message));
 	message->octets = OCTETS_UNKNOWN;
 	message->name = (uint32_t)place;
@@ -293,7 +298,7 @@ file_time(struct timespec *now)
 static int
 read_directories(struct maildrop *m, struct listing *list)
 {
-	const struct timespec tick = {0, TICK_MSEC * 1000000};
+	const struct timespec tick = {0, TICK_MSEC * 1000000L};
 	struct stamp after[2];
 	struct timespec now;
 	unsigned unsettled = 0;
@@ -604,14 +609,13 @@ maildir_remove(struct maildrop *m, size_t idx)
 static int
 rename_new(int dir, const char *from, const char *to)
 {
-	int result = -1;
-
-	errno = ENOSYS;
 #ifdef SYS_renameat2
-	result = (int)syscall(SYS_renameat2, dir, from, dir, to, 1U);
+	if (syscall(SYS_renameat2, dir, from, dir, to, 1U) == 0)
+		return 0;
+	/* A kernel or a file system without it: the longer way. */
+	if (errno != ENOSYS && errno != EINVAL)
+		return -1;
 #endif
-	if (result == 0 || (errno != ENOSYS && errno != EINVAL))
-		return result;
 	if (linkat(dir, from, dir, to, 0) == -1)
 		return -1;
 	return unlinkat(dir, from, 0);

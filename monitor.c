@@ -77,16 +77,16 @@ log_failure(const struct client *c, const struct request *r, const char *reason,
 
 /* The path of this program, which the checkpassword program may start from
  * another directory; static. */
-static const char *
+static char *
 own_path(void)
 {
 	static const char deleted[] = " (deleted)";
-	static char path[PATH_MAX];
+	static char path[PATH_MAX] = "pop3d";
 	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
 	size_t mark = sizeof(deleted) - 1;
 
 	if (n <= 0)
-		return "pop3d"; /* the checkpassword program searches PATH */
+		return path; /* the checkpassword program searches PATH */
 	path[n] = '\0';
 	/* Replaced by an upgrade in the meantime: take the new one. */
 	if ((size_t)n > mark && strcmp(path + n - mark, deleted) == 0)
@@ -99,7 +99,7 @@ static char **
 build_arguments(const struct client *c)
 {
 	const struct options *o = &c->options;
-	static char idle[16], flags[16] = "-t";
+	static char idle[16], flags[16] = "-t", maildir[] = "-m";
 	size_t n = 0, letters = 2;
 	char **list;
 
@@ -121,14 +121,13 @@ build_arguments(const struct client *c)
 		flags[letters++] = 's';
 	if (o->verbose)
 		flags[letters++] = 'v';
-	list[n++] = strdup(own_path());
+	list[n++] = own_path();
 	list[n++] = flags;
-	(void)snprintf(idle, sizeof(idle), "%u", o->idle_sec);
-	list[n++] = strdup("-T");
+	(void)snprintf(idle, sizeof(idle), "-T%u", o->idle_sec);
 	list[n++] = idle;
 	if (o->maildir != NULL) {
-		list[n++] = strdup("-m");
-		list[n++] = strdup(o->maildir);
+		list[n++] = maildir;
+		list[n++] = o->maildir;
 	}
 	return list;
 }
@@ -260,7 +259,7 @@ read_takeover(struct attempt *a)
 static bool
 wait_program(struct attempt *a, int *status)
 {
-	int64_t deadline = now_msec() + CHECK_SEC * 1000;
+	int64_t deadline = now_msec() + (int64_t)CHECK_SEC * 1000;
 
 	for (;;) {
 		struct pollfd fds[] = {

@@ -53,7 +53,7 @@ set_address(struct peer *peer, const char *text)
 static void
 ask_socket(struct peer *peer)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = {0};
 	socklen_t octets = sizeof(address);
 	char text[INET6_ADDRSTRLEN];
 	const void *ip;

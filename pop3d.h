@@ -25,19 +25,19 @@ enum {
 
 /* The command line; the letters are its options. */
 struct options {
-	bool apop;	     /* -a */
-	bool clear;	     /* -c */
-	bool to_syslog;	     /* -l */
-	bool keep_flags;     /* -P */
-	bool tls;	     /* -s */
-	bool session;	     /* -t */
-	bool verbose;	     /* -v */
-	const char *host;    /* -h */
-	const char *maildir; /* -m, or NULL */
-	const char *root;    /* -r */
-	unsigned tries;	     /* -n */
-	unsigned idle_sec;   /* -T */
-	uid_t uid;	     /* -u */
+	bool apop;	   /* -a */
+	bool clear;	   /* -c */
+	bool to_syslog;	   /* -l */
+	bool keep_flags;   /* -P */
+	bool tls;	   /* -s */
+	bool session;	   /* -t */
+	bool verbose;	   /* -v */
+	const char *host;  /* -h */
+	char *maildir;	   /* -m, or NULL */
+	const char *root;  /* -r */
+	unsigned tries;	   /* -n */
+	unsigned idle_sec; /* -T */
+	uid_t uid;	   /* -u */
 	gid_t gid;
 	char **program; /* checkpassword and its arguments */
 };

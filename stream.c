@@ -216,10 +216,11 @@ enum line
 stream_line(struct stream *s, char *text, size_t size, size_t *octets)
 {
 	size_t total = 0;
-	const char *begin, *lf = NULL;
+	const char *lf = NULL;
 
 	while (lf == NULL) {
 		enum line status = LINE_OK;
+		const char *begin;
 		size_t part;
 
 		if (s->in_begin == s->in_end)
@@ -279,6 +280,7 @@ static void __attribute__((format(printf, 2, 0)))
 put_format(struct stream *s, const char *format, va_list arguments)
 {
 	char text[REPLY_OCTETS];
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it is not */
 	int n = vsnprintf(text, sizeof(text) - 2, format, arguments);
 	size_t octets;
 

@@ -106,7 +106,11 @@ parse(struct uidl *u)
 	for (line = u->text; (line = strchr(line, '\n')) != NULL; line++)
 		lines++;
 	u->entries = calloc(lines, sizeof(*u->entries));
-	for (line = u->text; u->entries != NULL && line != NULL; line = next) {
+	if (u->entries == NULL) {
+		log_error("cannot read", UIDL_NAME, errno);
+		return;
+	}
+	for (line = u->text; line != NULL; line = next) {
 		next = strchr(line, '\n');
 		if (next != NULL)
 			*next++ = '\0';
