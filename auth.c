@@ -137,7 +137,7 @@ cmd_apop(struct client *c, const struct argument *a)
 	char digest[DIGEST_OCTETS];
 	size_t name_octets;
 
-	if (!c->options.apop)
+	if (!flag(c, 'a'))
 		return refuse(c, "APOP is not offered here");
 	if (a->octets < DIGEST_OCTETS + 2 ||
 	    a->text[a->octets - DIGEST_OCTETS - 1] != ' ')
@@ -416,7 +416,7 @@ greeter_run(struct client *c, int monitor)
 	control = monitor;
 	stream_open(&c->stream, 0, 1, false);
 	c->stream.write_msec = (int64_t)AUTH_IDLE_SEC * 1000;
-	if (c->options.apop && make_stamp(c->options.host) == -1)
+	if (flag(c, 'a') && make_stamp(c->options.host) == -1)
 		return EXIT_SYSTEM;
 	if (sandbox_enter(ROLE_GREETER, &c->options) == -1)
 		return EXIT_SYSTEM;
@@ -428,7 +428,7 @@ greeter_run(struct client *c, int monitor)
 	    1000;
 	state.end_msec = now_msec() + (int64_t)AUTH_TOTAL_SEC * 1000;
 	reply_ok(&c->stream, "%.100s POP3 ready%s%s", c->options.host,
-	    c->options.apop ? " " : "", stamp);
+	    stamp[0] != '\0' ? " " : "", stamp);
 	reason = command_loop(c, &state);
 	stream_end(&c->stream);
 	return (int)reason;

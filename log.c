@@ -9,8 +9,8 @@
 #include "log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,16 +19,10 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#ifndef LOG_SOCKET
-#define LOG_SOCKET "/dev/log"
-#endif
-
 enum {
 	LINE_OCTETS = 4096, /* at most PIPE_BUF: written whole or not at all */
-	/* Room that no value may use: closing quotes and the line's end. */
-	LINE_RESERVE = 8,
-	WAIT_MSEC =
-	    500, /* for a reader that is behind; then the line is lost */
+	LINE_RESERVE = 4,   /* no value uses it: a quote and the line's end */
+	WAIT_MSEC = 500	    /* for a reader that is behind */
 };
 
 static char line[LINE_OCTETS];
@@ -48,142 +42,91 @@ same_file(int a, int b)
 bool
 log_open(bool to_syslog)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	bool is_client;
+	struct sockaddr_un address = {AF_UNIX, "/dev/log"};
+	bool is_client = (same_file(2, 0) || same_file(2, 1)) && !isatty(2);
 
-	is_client = (same_file(2, 0) || same_file(2, 1)) && !isatty(2);
-	if (!to_syslog && !is_client)
+	use_stderr = !to_syslog && !is_client;
+	if (use_stderr)
 		return is_client;
-	use_stderr = false;
 	syslog_fd =
 	    socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (syslog_fd == -1)
-		return is_client;
-	memcpy(address.sun_path, LOG_SOCKET, sizeof(LOG_SOCKET));
-	if (connect(syslog_fd, (struct sockaddr *)&address, sizeof(address)) ==
-	    -1) {
-		(void)close(syslog_fd);
-		syslog_fd = -1;
-	}
+	(void)connect(syslog_fd, (struct sockaddr *)&address, sizeof(address));
 	return is_client;
 }
 
-int
-log_descriptor(void)
-{
-	return syslog_fd;
-}
-
+/* Adds text as it is; or, escaped, as a value. */
 static void
-put(const char *text)
+put(const char *text, bool is_value)
 {
-	size_t octets = strlen(text);
+	bool quote = false;
+	char form[8];
 
-	if (line_octets + octets + LINE_RESERVE > sizeof(line))
-		return;
-	for (size_t i = 0; i < octets; i++)
-		line[line_octets + i] = text[i];
-	line_octets += octets;
-}
+	for (const char *p = text; is_value && *p != '\0'; p++)
+		quote |= *p <= ' ' || *p > '~' || strchr("\"\\=", *p) != NULL;
+	if (quote)
+		put("\"", false);
+	for (; *text != '\0'; text++) {
+		size_t octets = 1;
 
-void
-log_begin(const char *event)
-{
-	char tag[64];
-	int saved = errno;
-
-	line_octets = 0;
-	if (use_stderr)
-		put("pop3d: ");
-	else {
-		(void)snprintf(tag, sizeof(tag),
-		    "<%d>pop3d[%ld]: ", LOG_MAIL | LOG_INFO, (long)getpid());
-		put(tag);
+		form[0] = *text;
+		if (is_value && (*text < ' ' || *text > '~' || *text == '"' ||
+				    *text == '\\'))
+			octets = (size_t)snprintf(form, sizeof(form), "\\x%02x",
+			    (unsigned char)*text);
+		if (line_octets + octets + LINE_RESERVE > sizeof(line))
+			break;
+		memcpy(line + line_octets, form, octets);
+		line_octets += octets;
 	}
-	put("event=");
-	put(event);
-	errno = saved;
-}
-
-static bool
-is_plain(unsigned char c)
-{
-	return c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '=';
-}
-
-void
-log_bytes(const char *key, const void *value, size_t octets)
-{
-	const unsigned char *p = value;
-	bool quote = octets == 0;
-	char escape[8];
-
-	for (size_t i = 0; i < octets; i++)
-		quote |= !is_plain(p[i]);
-	put(" ");
-	put(key);
-	put(quote ? "=\"" : "=");
-	for (size_t i = 0; i < octets; i++) {
-		if (is_plain(p[i]) || p[i] == ' ' || p[i] == '=')
-			(void)snprintf(escape, sizeof(escape), "%c", p[i]);
-		else
-			(void)snprintf(escape, sizeof(escape), "\\x%02x", p[i]);
-		put(escape);
-	}
-	/* Room kept by LINE_RESERVE: a value cut short still ends. */
 	if (quote && line_octets + 1 < sizeof(line))
 		line[line_octets++] = '"';
 }
 
 void
-log_text(const char *key, const char *value)
-{
-	int saved = errno;
-
-	if (value != NULL)
-		log_bytes(key, value, strlen(value));
-	errno = saved;
-}
-
-void
-log_number(const char *key, uint64_t value)
-{
-	char digits[24];
-	int saved = errno;
-
-	(void)snprintf(
-	    digits, sizeof(digits), "%llu", (unsigned long long)value);
-	log_text(key, digits);
-	errno = saved;
-}
-
-void
-log_end(void)
+log_event(const char *format, ...)
 {
 	struct pollfd fd = {.fd = 2, .events = POLLOUT};
+	char number[32];
+	va_list values;
 	int saved = errno;
 
+	line_octets = 0;
+	(void)snprintf(number, sizeof(number),
+	    "<%d>pop3d[%ld]: ", LOG_MAIL | LOG_INFO, (long)getpid());
+	put(use_stderr ? "pop3d: " : number, false);
+	put("event=", false);
+	va_start(values, format);
+	for (; *format != '\0'; format++) {
+		const char *value;
+
+		if (strncmp(format, "%s", 2) == 0) {
+			value = va_arg(values, const char *);
+			put(value != NULL && *value != '\0' ? value : "-",
+			    true);
+			format += 1;
+		} else if (strncmp(format, "%llu", 4) == 0) {
+			(void)snprintf(number, sizeof(number), "%llu",
+			    va_arg(values, unsigned long long));
+			put(number, false);
+			format += 3;
+		} else {
+			put((char[]){*format, '\0'}, false);
+		}
+	}
+	va_end(values);
+	line[line_octets] = '\n';
+	/* A log that is not read must not stop a session: what cannot be
+	 * written now is lost, and so is a line to a reader that is gone. */
 	if (!use_stderr)
 		(void)send(syslog_fd, line, line_octets, MSG_NOSIGNAL);
-	else {
-		line[line_octets++] = '\n';
-		/* A log that is not read must not stop a session: what
-		 * cannot be written now is lost, and so is a line to a
-		 * reader that is gone. */
-		if (poll(&fd, 1, WAIT_MSEC) == 1)
-			(void)!write(2, line, line_octets);
-	}
+	else if (poll(&fd, 1, WAIT_MSEC) == 1)
+		(void)!write(2, line, line_octets + 1);
 	errno = saved;
 }
 
 void
-log_error(const char *what, const char *path, int error)
+log_error(const char *what, const char *path)
 {
-	log_begin("error");
-	log_text("what", what);
-	log_text("path", path);
-	if (error != 0)
-		log_text("error", strerror(error));
-	log_end();
-	errno = error;
+	log_event("error what=%s path=%s error=%s", what, path,
+	    errno != 0 ? strerror(errno) : NULL);
 }

@@ -227,6 +227,12 @@ read_directory(struct maildrop *m, struct listing *list, bool in_cur)
 	return error == 0 ? 0 : -1;
 }
 
+static uint64_t
+nsec(const struct timespec *t)
+{
+	return (uint64_t)t->tv_sec * 1000000000 + (uint64_t)t->tv_nsec;
+}
+
 static int
 take_stamps(const struct maildrop *m, struct stamp stamps[2])
 {
@@ -236,57 +242,38 @@ take_stamps(const struct maildrop *m, struct stamp stamps[2])
 		if (fstatat(m->dir, directories[i], &st, AT_SYMLINK_NOFOLLOW) ==
 		    -1)
 			return -1;
-		stamps[i].device = st.st_dev;
-		stamps[i].inode = st.st_ino;
-		stamps[i].modified = st.st_mtim;
-		stamps[i].changed = st.st_ctim;
+		stamps[i] = (struct stamp){(uint64_t)st.st_dev, st.st_ino,
+		    nsec(&st.st_mtim), nsec(&st.st_ctim)};
 	}
 	return 0;
 }
 
 static bool
-is_before(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec < b->tv_sec ||
-	       (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
-}
-
-static bool
-same_time(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
-static bool
 same_stamps(const struct stamp a[2], const struct stamp b[2])
 {
-	for (int i = 0; i < 2; i++)
-		if (a[i].device != b[i].device || a[i].inode != b[i].inode ||
-		    !same_time(&a[i].modified, &b[i].modified) ||
-		    !same_time(&a[i].changed, &b[i].changed))
-			return false;
-	return true;
+	return memcmp(a, b, 2 * sizeof(*a)) == 0;
 }
 
 /* Whether both changed in an earlier tick of the clock than `now`. */
 static bool
-is_settled(const struct stamp stamps[2], const struct timespec *now)
+is_settled(const struct stamp s[2], uint64_t now)
 {
-	return is_before(&stamps[0].modified, now) &&
-	       is_before(&stamps[0].changed, now) &&
-	       is_before(&stamps[1].modified, now) &&
-	       is_before(&stamps[1].changed, now);
+	return s[0].modified_nsec < now && s[0].changed_nsec < now &&
+	       s[1].modified_nsec < now && s[1].changed_nsec < now;
 }
 
 /* The time as the kernel writes it into directories. */
-static void
-file_time(struct timespec *now)
+static uint64_t
+file_time(void)
 {
+	struct timespec now;
+
 #ifdef CLOCK_REALTIME_COARSE
-	if (clock_gettime(CLOCK_REALTIME_COARSE, now) == 0)
-		return;
+	(void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+#else
+	(void)clock_gettime(CLOCK_REALTIME, &now);
 #endif
-	(void)clock_gettime(CLOCK_REALTIME, now);
+	return nsec(&now);
 }
 
 /*
@@ -300,20 +287,20 @@ read_directories(struct maildrop *m, struct listing *list)
 {
 	const struct timespec tick = {0, TICK_MSEC * 1000000L};
 	struct stamp after[2];
-	struct timespec now;
+	uint64_t now;
 	unsigned unsettled = 0;
 
 	for (unsigned i = 0; i < LIST_TRIES; i++) {
 		if (i + 1 < LIST_TRIES)
 			list->count = list->names_octets = 0;
-		file_time(&now);
+		now = file_time();
 		if (take_stamps(m, m->stamps) == -1 ||
 		    read_directory(m, list, false) == -1 ||
 		    read_directory(m, list, true) == -1 ||
 		    take_stamps(m, after) == -1)
 			return -1;
 		m->is_quiet = same_stamps(m->stamps, after);
-		if (m->is_quiet && is_settled(after, &now))
+		if (m->is_quiet && is_settled(after, now))
 			return 0;
 		if (!m->is_quiet)
 			continue;

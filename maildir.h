@@ -39,9 +39,7 @@ struct listing {
 
 /* What tells that a directory is as it was. */
 struct stamp {
-	dev_t device;
-	ino_t inode;
-	struct timespec modified, changed;
+	uint64_t device, inode, modified_nsec, changed_nsec;
 };
 
 /* A maildrop: the snapshot that a session works on. */

@@ -33,7 +33,6 @@ enum {
 	/* A greeter that does not end by itself, by its own deadlines. */
 	GREETER_MSEC = (AUTH_TOTAL_SEC + 30) * 1000,
 	DELAY_MSEC = 1000, /* times the number of attempts so far */
-	SESSION_ARGUMENTS = 16
 };
 
 /* One run of the checkpassword program. */
@@ -61,18 +60,19 @@ on_child(int signal)
 	(void)signal; /* ends ppoll, no more */
 }
 
+/* A line about an attempt that came to nothing; `code` is the program's exit
+ * code or signal. */
 static void
 log_failure(const struct client *c, const struct request *r, const char *reason,
     int code)
 {
-	log_begin("failure");
-	log_bytes("user", r->text, r->user_octets);
-	log_text("ip", c->peer.ip[0] != '\0' ? c->peer.ip : NULL);
-	log_text("mechanism", mechanism_names[r->mechanism]);
-	log_text("reason", reason);
-	if (code >= 0)
-		log_number("code", (uint64_t)code);
-	log_end();
+	char user[USER_OCTETS + 1];
+
+	memcpy(user, r->text, r->user_octets);
+	user[r->user_octets] = '\0';
+	log_event("failure user=%s ip=%s mechanism=%s reason=%s code=%llu",
+	    user, c->peer.ip, mechanism_names[r->mechanism], reason,
+	    (unsigned long long)code);
 }
 
 /* The path of this program, which the checkpassword program may start from
@@ -96,39 +96,22 @@ own_path(void)
 
 /* The checkpassword program's arguments: its own, then the session's. */
 static char **
-build_arguments(const struct client *c)
+build_arguments(const struct options *o)
 {
-	const struct options *o = &c->options;
-	static char idle[16], flags[16] = "-t", maildir[] = "-m";
-	size_t n = 0, letters = 2;
+	static char flags[FLAGS + 3];
+	size_t n = 0;
 	char **list;
 
 	while (o->program[n] != NULL)
 		n++;
-	list = calloc(n + SESSION_ARGUMENTS, sizeof(*list));
+	list = calloc(n + SESSION_ARGUMENTS + 3, sizeof(*list));
 	if (list == NULL)
-		return NULL;
+		_exit(EXIT_SYSTEM);
 	memcpy(list, o->program, n * sizeof(*list));
-	if (o->apop)
-		flags[letters++] = 'a';
-	if (o->clear)
-		flags[letters++] = 'c';
-	if (o->to_syslog)
-		flags[letters++] = 'l';
-	if (o->keep_flags)
-		flags[letters++] = 'P';
-	if (o->tls)
-		flags[letters++] = 's';
-	if (o->verbose)
-		flags[letters++] = 'v';
+	(void)snprintf(flags, sizeof(flags), "-t%s", o->flags);
 	list[n++] = own_path();
 	list[n++] = flags;
-	(void)snprintf(idle, sizeof(idle), "-T%u", o->idle_sec);
-	list[n++] = idle;
-	if (o->maildir != NULL) {
-		list[n++] = maildir;
-		list[n++] = o->maildir;
-	}
+	memcpy(list + n, o->session, o->session_count * sizeof(*list));
 	return list;
 }
 
@@ -140,7 +123,7 @@ set_environment(const struct client *c, const struct request *r)
 	if (setenv("AUTH_MECH", mechanism_names[r->mechanism], 1) == -1 ||
 	    setenv("SERVICE", "pop3", 1) == -1 ||
 	    setenv("POP3D_TAKEOVER", "4", 1) == -1 ||
-	    (c->options.tls && setenv("TLS", "1", 1) == -1) ||
+	    (flag(c, 's') && setenv("TLS", "1", 1) == -1) ||
 	    setenv("PROTO", "TCP", 0) == -1 ||
 	    (known && setenv("TCPREMOTEIP", c->peer.ip, 0) == -1))
 		_exit(EXIT_SYSTEM);
@@ -151,7 +134,7 @@ static _Noreturn void
 run_program(const struct client *c, const struct request *r, int credentials,
     int takeover)
 {
-	char **arguments = build_arguments(c);
+	char **arguments = build_arguments(&c->options);
 	char path[PATH_MAX];
 	int null;
 
@@ -160,8 +143,7 @@ run_program(const struct client *c, const struct request *r, int credentials,
 	if (!isatty(0))
 		(void)setpgid(0, 0);
 	set_environment(c, r);
-	if (arguments == NULL ||
-	    (credentials = fcntl(credentials, F_DUPFD, 10)) == -1 ||
+	if ((credentials = fcntl(credentials, F_DUPFD, 10)) == -1 ||
 	    (takeover = fcntl(takeover, F_DUPFD, 10)) == -1 ||
 	    dup2(credentials, CREDENTIALS_FD) == -1 ||
 	    dup2(takeover, TAKEOVER_FD) == -1 || close(credentials) == -1 ||
@@ -180,7 +162,7 @@ run_program(const struct client *c, const struct request *r, int credentials,
 		    path, sizeof(path), "%s/%s", LIBEXECDIR, arguments[0]);
 		(void)execv(path, arguments);
 	}
-	log_error("cannot run the checkpassword program", arguments[0], errno);
+	log_error("cannot run the checkpassword program", arguments[0]);
 	_exit(EXIT_SYSTEM);
 }
 
@@ -198,7 +180,7 @@ start_program(
 	    fcntl(to[1], F_SETFL, O_NONBLOCK) == -1 ||
 	    fcntl(from[0], F_SETFL, O_NONBLOCK) == -1 ||
 	    (a->pid = fork()) == -1) {
-		log_error("cannot start a process", NULL, errno);
+		log_error("cannot start a process", NULL);
 		(void)close(to[0]);
 		(void)close(to[1]);
 		(void)close(from[0]);
@@ -290,20 +272,21 @@ wait_program(struct attempt *a, int *status)
 	}
 }
 
-/* What an exit code says (DESIGN section 4 in README). */
+/* What an exit code says of the credentials. */
 static enum verdict_code
 judge(const struct client *c, const struct request *r, int code)
 {
-	if (code == 1 || (code >= 3 && code < EXIT_USAGE)) {
-		log_failure(c, r, "password", code);
-		return VERDICT_WRONG;
-	}
-	if (code == 2) {
-		log_failure(c, r, "misuse", code);
-		return VERDICT_PERMANENT;
-	}
-	log_failure(c, r, "temporary", code);
-	return VERDICT_TEMPORARY;
+	enum verdict_code verdict = code == 2		 ? VERDICT_PERMANENT
+				    : code >= EXIT_USAGE ? VERDICT_TEMPORARY
+							 : VERDICT_WRONG;
+	static const char *const reasons[] = {
+	    [VERDICT_WRONG] = "password",
+	    [VERDICT_PERMANENT] = "misuse",
+	    [VERDICT_TEMPORARY] = "temporary",
+	};
+
+	log_failure(c, r, reasons[verdict], code);
+	return verdict;
 }
 
 /* Runs the program for one request.  Returns true with a verdict; false if
@@ -337,7 +320,7 @@ check(const struct client *c, int control, const struct request *r,
 		if (kill(-a.pid, SIGKILL) == -1)
 			(void)kill(a.pid, SIGKILL);
 		(void)waitpid(a.pid, &status, 0);
-		log_failure(c, r, "timeout", -1);
+		log_failure(c, r, "timeout", 0);
 		return true;
 	}
 	if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
@@ -400,20 +383,6 @@ delay(int control, unsigned attempts)
 			return;
 }
 
-/* The end of a connection that nobody logged in on. */
-static void
-log_end_of(const struct client *c, int status)
-{
-	log_begin("end");
-	log_text("ip", c->peer.ip[0] != '\0' ? c->peer.ip : NULL);
-	if (WIFSIGNALED(status))
-		log_number("signal", (uint64_t)WTERMSIG(status));
-	log_text("reason", WIFEXITED(status)
-			       ? reason_text((enum reason)WEXITSTATUS(status))
-			       : "error");
-	log_end();
-}
-
 /* Nothing of an earlier life may speak for this login, and the end of a
  * child must end ppoll. */
 static void
@@ -448,12 +417,13 @@ monitor_run(struct client *c, int control, pid_t greeter)
 		enum verdict_code code = VERDICT_WRONG;
 
 		if (!is_valid(&request, (size_t)octets)) {
-			log_error("the greeter sent no request", NULL, 0);
+			log_event(
+			    "error what=%s", "the greeter sent no request");
 			octets = -1;
 			break;
 		}
 		if (request.secret_octets == 0)
-			log_failure(c, &request, "empty", -1);
+			log_failure(c, &request, "empty", 0);
 		else if (!check(c, control, &request, &code))
 			return 0;
 		explicit_bzero(&request, (size_t)octets);
@@ -471,6 +441,8 @@ monitor_run(struct client *c, int control, pid_t greeter)
 		;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SYSTEM)
 		return EXIT_SYSTEM;
-	log_end_of(c, status);
+	log_event("end user=- ip=%s reason=%s signal=%llu", c->peer.ip,
+	    reason_text(WIFEXITED(status) ? WEXITSTATUS(status) : REASON_ERROR),
+	    (unsigned long long)(WIFSIGNALED(status) ? WTERMSIG(status) : 0));
 	return 0;
 }

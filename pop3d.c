@@ -26,7 +26,8 @@ enum {
 	IDLE_MOST_SEC = 86400,
 	TRIES = 3,
 	TRIES_MOST = 10,
-	GREETER_ID = 65534
+	GREETER_ID = 65534,
+	ID_MOST = INT32_MAX
 };
 
 static const char usage[] =
@@ -62,140 +63,120 @@ const struct command transaction_commands[] = {
 };
 
 const char *
-reason_text(enum reason reason)
+reason_text(int reason)
 {
 	static const char *const texts[] = {
 	    [REASON_QUIT] = "quit",
 	    [REASON_DISCONNECT] = "disconnect",
 	    [REASON_TIMEOUT] = "timeout",
-	    [REASON_ERROR] = "error",
 	};
 
-	return reason <= REASON_ERROR ? texts[reason] : "error";
+	return reason >= 0 && reason < REASON_ERROR ? texts[reason] : "error";
+}
+
+bool
+flag(const struct client *c, char letter)
+{
+	return strchr(c->options.flags, letter) != NULL;
 }
 
 bool
 clear_allowed(const struct client *c)
 {
-	return c->options.clear || c->options.tls || c->peer.is_loopback;
+	return flag(c, 'c') || flag(c, 's') || c->peer.is_loopback;
 }
 
-/* A number of at most `most`, from 1. */
+/* A number from 1 to `most`. */
 static bool
-parse_bounded(const char *text, uint64_t most, unsigned *value)
+parse_bounded(const char *text, size_t octets, uint64_t most, unsigned *value)
 {
 	uint64_t n;
 
-	if (!parse_number(text, strlen(text), &n) || n < 1 || n > most)
+	if (!parse_number(text, octets, &n) || n < 1 || n > most)
 		return false;
 	*value = (unsigned)n;
 	return true;
 }
 
-/* "uid:gid", both numeric and neither root's. */
+/* Whether an option's argument was right. */
 static bool
-parse_ids(const char *text, struct options *o)
+parse_argument(int letter, struct options *o)
 {
-	const char *colon = strchr(text, ':');
-	uint64_t uid, gid;
+	size_t octets = strlen(optarg), colon = strcspn(optarg, ":");
 
-	if (colon == NULL ||
-	    !parse_number(text, (size_t)(colon - text), &uid) ||
-	    !parse_number(colon + 1, strlen(colon + 1), &gid) || uid == 0 ||
-	    gid == 0 || uid >= UINT32_MAX || gid >= UINT32_MAX)
-		return false;
-	o->uid = (uid_t)uid;
-	o->gid = (gid_t)gid;
-	return true;
-}
-
-/* One option; returns whether it was right.  *monitor_only is set by what
- * has no meaning with -t. */
-static bool
-parse_option(int letter, struct options *o, bool *monitor_only)
-{
-	*monitor_only |= strchr("nru", letter) != NULL;
 	switch (letter) {
-	case 'a':
-		o->apop = true;
-		return true;
-	case 'c':
-		o->clear = true;
-		return true;
 	case 'h':
 		o->host = optarg;
-		return *optarg != '\0';
-	case 'l':
-		o->to_syslog = true;
-		return true;
+		return octets > 0;
 	case 'm':
 		o->maildir = optarg;
-		return *optarg != '\0';
+		return octets > 0;
 	case 'n':
-		return parse_bounded(optarg, TRIES_MOST, &o->tries);
-	case 'P':
-		o->keep_flags = true;
-		return true;
+		return parse_bounded(optarg, octets, TRIES_MOST, &o->tries);
 	case 'r':
 		o->root = optarg;
 		return *optarg == '/';
-	case 's':
-		o->tls = true;
-		return true;
 	case 'T':
-		return parse_bounded(optarg, IDLE_MOST_SEC, &o->idle_sec);
-	case 't':
-		o->session = true;
-		return true;
-	case 'u':
-		return parse_ids(optarg, o);
-	case 'v':
-		o->verbose = true;
-		return true;
+		return parse_bounded(
+		    optarg, octets, IDLE_MOST_SEC, &o->idle_sec);
+	case 'u': /* numeric, and neither root's */
+		return colon < octets &&
+		       parse_bounded(optarg, colon, ID_MOST, &o->uid) &&
+		       parse_bounded(optarg + colon + 1, octets - colon - 1,
+			   ID_MOST, &o->gid);
 	default:
 		return false;
 	}
+}
+
+static void
+set_flag(struct options *o, int letter)
+{
+	size_t n = strlen(o->flags);
+
+	if (n < FLAGS && strchr(o->flags, letter) == NULL)
+		o->flags[n] = (char)letter;
 }
 
 /* The command line into *o.  Returns NULL, or what is wrong with it. */
 static const char *
 parse_options(int argc, char **argv, struct options *o)
 {
-	static char unknown[] = "-? is not among the options, or lacks "
-				"its argument";
-	static char bad[] = "-? has a wrong argument";
+	static char complaint[] = "-? is no option, or its argument is wrong";
 	static char later[] = "-? is not available in this version";
 	static char bundled_name[] = "pop3d-checkpassword";
 	static char *bundled[] = {bundled_name, NULL};
-	bool monitor_only = false;
+	static char names[][3] = {"-m", "-T"};
+	bool is_session;
 	int letter;
 
 	opterr = 0;
 	while ((letter = getopt(argc, argv, "+acd:e:h:k:lm:n:oPr:sST:tu:vx")) !=
 	       -1) {
+		complaint[1] = (char)(letter == '?' ? optopt : letter);
 		if (strchr("dekoSx", letter) != NULL) {
 			later[1] = (char)letter;
 			return later;
 		}
-		if (letter == '?') {
-			unknown[1] = (char)optopt;
-			return unknown;
-		}
-		if (!parse_option(letter, o, &monitor_only)) {
-			bad[1] = (char)letter;
-			return bad;
-		}
+		if (strchr("aclPstv", letter) != NULL)
+			set_flag(o, letter);
+		else if (letter == '?' || !parse_argument(letter, o))
+			return complaint;
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			if (names[i][1] == letter &&
+			    o->session_count + 2 <= SESSION_ARGUMENTS) {
+				o->session[o->session_count++] = names[i];
+				o->session[o->session_count++] = optarg;
+			}
 	}
 	argv += optind;
 	argc -= optind;
 	o->program = argc > 0 ? argv : bundled;
-	if (!o->session)
-		return NULL;
-	if (monitor_only)
-		return "-n, -r and -u have no meaning with -t";
-	if (argc > 1)
-		return "at most one maildir may be given";
-	if (argc == 1)
+	is_session = strchr(o->flags, 't') != NULL;
+	if (is_session &&
+	    (argc > 1 || o->tries + o->uid > 0 || o->root != NULL))
+		return "-t takes no -n, -r or -u, and one maildir at most";
+	if (is_session && argc == 1)
 		o->maildir = argv[0];
 	return NULL;
 }
@@ -240,7 +221,7 @@ serve(struct client *c)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) ==
 		-1 ||
 	    (greeter = fork()) == -1) {
-		log_error("cannot start a process", NULL, errno);
+		log_error("cannot start a process", NULL);
 		return EXIT_SYSTEM;
 	}
 	if (greeter == 0) {
@@ -259,8 +240,8 @@ take_over(void)
 	const char *text = getenv("POP3D_TAKEOVER");
 	unsigned fd;
 
-	return text != NULL && parse_bounded(text, 9, &fd) && fd > 2 &&
-	       write((int)fd, "t", 1) == 1;
+	return text != NULL && parse_bounded(text, strlen(text), 9, &fd) &&
+	       fd > 2 && write((int)fd, "t", 1) == 1;
 }
 
 int
@@ -268,38 +249,39 @@ main(int argc, char **argv)
 {
 	static struct client client;
 	struct options *o = &client.options;
-	bool is_complete = fill_descriptors();
-	bool has_monitor = false;
+	bool is_complete = fill_descriptors(), has_monitor;
 	const char *complaint;
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	o->idle_sec = IDLE_SEC;
-	o->tries = TRIES;
-	o->uid = o->gid = GREETER_ID;
-	o->root = "/var/empty";
 	complaint = parse_options(argc, argv, o);
-	if (complaint == NULL && o->session)
-		has_monitor = take_over();
+	has_monitor = complaint == NULL && flag(&client, 't') && take_over();
 	close_descriptors();
-	client.stderr_is_client = log_open(o->to_syslog);
-	o->to_syslog |= client.stderr_is_client;
+	client.stderr_is_client = log_open(flag(&client, 'l'));
+	if (client.stderr_is_client)
+		set_flag(o, 'l');
 	if (complaint != NULL) {
 		if (client.stderr_is_client)
-			log_error(complaint, NULL, 0);
+			log_event("error what=%s", complaint);
 		else
 			(void)fprintf(
 			    stderr, "pop3d: %s\n%s", complaint, usage);
 		return EXIT_USAGE;
 	}
 	if (!is_complete) {
-		log_error("standard input or output is closed", NULL, 0);
+		log_event("error what=%s", "descriptor 0 or 1 is closed");
 		return EXIT_SYSTEM;
 	}
+	o->tries = o->tries > 0 ? o->tries : TRIES;
+	o->root = o->root != NULL ? o->root : "/var/empty";
+	if (o->uid == 0)
+		o->uid = o->gid = GREETER_ID;
 	if (o->host == NULL)
 		o->host = find_host();
 	peer_find(&client.peer);
-	o->tls |= client.peer.has_tls;
+	if (client.peer.has_tls)
+		set_flag(o, 's');
 	if (!has_monitor)
 		stream_tune(0);
-	return o->session ? session_run(&client) : serve(&client);
+	return flag(&client, 't') ? session_run(&client) : serve(&client);
 }

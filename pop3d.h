@@ -23,23 +23,24 @@ enum {
 	CHECK_SEC = 60	      /* for the checkpassword program */
 };
 
-/* The command line; the letters are its options. */
+enum {
+	FLAGS = 16,	       /* letters, at most */
+	SESSION_ARGUMENTS = 16 /* of the session, at most */
+};
+
+/* The command line. */
 struct options {
-	bool apop;	   /* -a */
-	bool clear;	   /* -c */
-	bool to_syslog;	   /* -l */
-	bool keep_flags;   /* -P */
-	bool tls;	   /* -s */
-	bool session;	   /* -t */
-	bool verbose;	   /* -v */
-	const char *host;  /* -h */
-	char *maildir;	   /* -m, or NULL */
-	const char *root;  /* -r */
-	unsigned tries;	   /* -n */
-	unsigned idle_sec; /* -T */
-	uid_t uid;	   /* -u */
-	gid_t gid;
-	char **program; /* checkpassword and its arguments */
+	char flags[FLAGS + 1]; /* the letters of the flags that are set */
+	const char *host;      /* -h */
+	const char *maildir;   /* -m, or NULL */
+	const char *root;      /* -r */
+	unsigned tries;	       /* -n */
+	unsigned idle_sec;     /* -T */
+	unsigned uid, gid;     /* -u */
+	char **program;	       /* checkpassword and its arguments */
+	/* Options with arguments that go to the session, too. */
+	char *session[SESSION_ARGUMENTS];
+	size_t session_count;
 };
 
 /* What one process knows of its client. */
@@ -50,11 +51,14 @@ struct client {
 	struct stream stream;
 };
 
+/* Whether the flag of that letter is set. */
+bool flag(const struct client *c, char letter);
+
 /* How a connection ended; the greeter's exit code, too. */
 enum reason { REASON_QUIT, REASON_DISCONNECT, REASON_TIMEOUT, REASON_ERROR };
 
 /* "quit", "disconnect", "timeout" or "error", for the log. */
-const char *reason_text(enum reason reason);
+const char *reason_text(int reason);
 
 /* Whether a password may cross this connection in clear (RFC 8314 would
  * rather have TLS): TLS is on, or the client is this machine, or -c. */

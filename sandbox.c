@@ -36,43 +36,35 @@ close_descriptors(void)
 }
 
 static int
-fail(const char *what, const char *path)
-{
-	log_error(what, path, errno);
-	return -1;
-}
-
-static int
 drop_root(const struct options *o)
 {
 	struct stat root;
 
 	if (chdir(o->root) == -1 || stat(".", &root) == -1)
-		return fail("cannot enter the greeter's root", o->root);
-	if (root.st_uid != 0 || (root.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-		errno = EPERM;
-		return fail("the greeter's root is not root's alone", o->root);
-	}
-	if (chroot(".") == -1)
-		return fail("cannot change root", o->root);
-	if (setgroups(0, NULL) == -1 || setgid(o->gid) == -1 ||
-	    setuid(o->uid) == -1)
-		return fail("cannot become the greeter's user", NULL);
-	if (setuid(0) != -1 || setgid(0) != -1 || geteuid() != o->uid ||
-	    getegid() != o->gid) {
-		errno = EPERM;
-		return fail("the greeter's user can become root", NULL);
-	}
-	return 0;
+		return -1;
+	errno = EPERM;
+	if (root.st_uid != 0 || (root.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		return -1;
+	if (chroot(".") == -1 || setgroups(0, NULL) == -1 ||
+	    setgid(o->gid) == -1 || setuid(o->uid) == -1)
+		return -1;
+	errno = EPERM;
+	return setuid(0) != -1 || setgid(0) != -1 || geteuid() != o->uid ||
+		       getegid() != o->gid
+		   ? -1
+		   : 0;
 }
 
 int
 sandbox_enter(enum role role, const struct options *o)
 {
-	if (role == ROLE_GREETER)
-		return geteuid() == 0 ? drop_root(o) : 0;
-	if (getuid() == 0 || geteuid() == 0) {
-		log_error("a mailbox of root is not served", NULL, 0);
+	if (role == ROLE_GREETER && geteuid() == 0 && drop_root(o) == -1) {
+		log_error(
+		    "cannot leave root for the greeter's directory", o->root);
+		return -1;
+	}
+	if (role == ROLE_SESSION && (getuid() == 0 || geteuid() == 0)) {
+		log_event("error what=%s", "a mailbox of root is not served");
 		return -1;
 	}
 	return 0;

@@ -4,6 +4,7 @@
  * answers PASS itself, and removes nothing before it has read QUIT whole.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,9 +23,8 @@ static bool has_last;	       /* last_seen has been looked for */
 
 /* For the log. */
 static struct {
-	const char *user, *ip;
-	uint64_t retrieved, octets, removed;
-	int64_t begin_msec;
+	const char *user, *mechanism;
+	unsigned long long retrieved, octets, removed;
 } session;
 
 static bool
@@ -115,47 +115,45 @@ cmd_uidl(struct client *c, const struct argument *a)
 static void
 log_message(const struct client *c, const char *event, size_t idx)
 {
-	char uid[UID_OCTETS + 1];
+	uint64_t octets = drop.list.messages[idx].octets;
+	char uid[UID_OCTETS + 1], known[24];
 
-	if (!c->options.verbose)
+	if (!flag(c, 'v'))
 		return;
 	maildir_uid(&drop, idx, uid);
-	log_begin(event);
-	log_text("user", session.user);
-	log_number("msgno", idx + 1);
-	log_text("uid", uid);
-	if (drop.list.messages[idx].octets != OCTETS_UNKNOWN)
-		log_number("octets", drop.list.messages[idx].octets);
-	log_end();
+	(void)snprintf(
+	    known, sizeof(known), "%llu", (unsigned long long)octets);
+	log_event("%s user=%s msgno=%llu uid=%s octets=%s", event, session.user,
+	    (unsigned long long)idx + 1, uid,
+	    octets == OCTETS_UNKNOWN ? NULL : known);
 }
 
 static void
-log_trouble(const char *what, size_t idx, int error)
+log_trouble(const char *what, size_t idx)
 {
-	log_begin("error");
-	log_text("user", session.user);
-	log_text("what", what);
-	log_text("path", maildir_name(&drop, idx));
-	if (error != 0)
-		log_text("error", strerror(error));
-	log_end();
+	log_event("error user=%s what=%s path=%s error=%s", session.user, what,
+	    maildir_name(&drop, idx), errno != 0 ? strerror(errno) : NULL);
+}
+
+/* Whether errno tells of what only somebody can mend (RFC 3206 section 4). */
+static bool
+is_permanent(void)
+{
+	return errno == ENOENT || errno == ENOTDIR || errno == EACCES ||
+	       errno == EPERM || errno == ELOOP || errno == ENAMETOOLONG;
 }
 
 /* The answer to RETR or TOP of a message that cannot be opened. */
 static enum result
 refuse_message(struct client *c, size_t idx)
 {
-	int error = errno;
-
-	if (error == ENOENT) {
+	if (errno == ENOENT) {
 		reply_err(&c->stream, NULL, "message is gone");
 		return RESULT_OK;
 	}
-	log_trouble("cannot open message", idx, error);
-	if (error == EACCES || error == EPERM || error == ELOOP)
-		reply_err(&c->stream, "SYS/PERM", "message cannot be read");
-	else
-		reply_err(&c->stream, "SYS/TEMP", "message cannot be read now");
+	log_trouble("cannot read message", idx);
+	reply_err(&c->stream, is_permanent() ? "SYS/PERM" : "SYS/TEMP",
+	    "message cannot be read");
 	return RESULT_OK;
 }
 
@@ -233,7 +231,7 @@ send_message(struct client *c, size_t idx, bool is_top, uint64_t lines)
 	listed = message->octets;
 	announce(c, message, &st, (size_t)n);
 	if (listed != OCTETS_UNKNOWN && message->octets != listed)
-		log_trouble("message has changed", idx, 0);
+		log_trouble("message has changed", idx);
 	while (n > 0 && c->stream.broken == LINE_OK) {
 		wire_count(&count, drop.buffer, (size_t)n);
 		left_octets -= (uint64_t)n;
@@ -243,7 +241,7 @@ send_message(struct client *c, size_t idx, bool is_top, uint64_t lines)
 	}
 	(void)close(fd);
 	if (n == -1) {
-		log_trouble("message cannot be read whole", idx, errno);
+		log_trouble("message cannot be read whole", idx);
 		return RESULT_BROKEN;
 	}
 	if (c->stream.broken != LINE_OK)
@@ -255,7 +253,7 @@ send_message(struct client *c, size_t idx, bool is_top, uint64_t lines)
 	wire_count_end(&count);
 	if (message->octets != OCTETS_UNKNOWN &&
 	    message->octets != count.octets)
-		log_trouble("message has changed", idx, 0);
+		log_trouble("message has changed", idx);
 	message->octets = count.octets;
 	message->file_octets = (uint64_t)st.st_size;
 	return RESULT_OK;
@@ -349,17 +347,17 @@ update(const struct client *c)
 				log_message(c, "deleted", i);
 				continue;
 			}
-			log_trouble("cannot delete message", i, errno);
+			log_trouble("cannot delete message", i);
 			is_complete = false;
-		} else if (message->is_retrieved && !c->options.keep_flags)
+		} else if (message->is_retrieved && !flag(c, 'P'))
 			moved = maildir_mark_seen(&drop, i);
 		if (moved == -1)
-			log_trouble("cannot mark message", i, errno);
+			log_trouble("cannot mark message", i);
 		if (moved == 1)
 			log_message(c, "moved", i);
 	}
 	if (maildir_adjust_quota(&drop) == -1)
-		log_error("cannot write", "maildirsize", errno);
+		log_error("cannot write", "maildirsize");
 	return is_complete;
 }
 
@@ -383,62 +381,21 @@ cmd_quit(struct client *c, const struct argument *a)
 	return RESULT_QUIT;
 }
 
-static void
-log_login(const struct client *c)
-{
-	log_begin("login");
-	log_text("user", session.user);
-	log_text("ip", session.ip);
-	log_text("mechanism", getenv("AUTH_MECH"));
-	log_text("tls", c->options.tls ? "yes" : "no");
-	log_number("messages", drop.list.count);
-	log_end();
-}
-
-static void
-log_session_end(enum reason reason)
-{
-	log_begin("end");
-	log_text("user", session.user);
-	log_text("ip", session.ip);
-	log_number("retrieved", session.retrieved);
-	log_number("octets", session.octets);
-	log_number("deleted", session.removed);
-	log_number("left", drop.list.count - session.removed);
-	log_number(
-	    "seconds", (uint64_t)(now_msec() - session.begin_msec) / 1000);
-	log_text("reason", reason_text(reason));
-	log_end();
-}
-
 /* The -ERR to a client that may log in, but not now or not ever. */
 static void
 refuse_login(struct client *c, const char *path, const char *holder)
 {
-	int error = errno;
-
-	if (error == EWOULDBLOCK) {
-		log_begin("failure");
-		log_text("user", session.user);
-		log_text("ip", session.ip);
-		log_text("mechanism", getenv("AUTH_MECH"));
-		log_text("reason", "in-use");
-		log_end();
+	if (errno == EWOULDBLOCK) {
+		log_event("failure user=%s ip=%s mechanism=%s reason=in-use",
+		    session.user, c->peer.ip, session.mechanism);
 		reply_err(&c->stream, "IN-USE", "maildrop is in use%s", holder);
 		return;
 	}
-	log_begin("error");
-	log_text("user", session.user);
-	log_text("ip", session.ip);
-	log_text("what", "cannot open maildrop");
-	log_text("path", path);
-	log_text("error", strerror(error));
-	log_end();
-	if (error == ENOENT || error == ENOTDIR || error == EACCES ||
-	    error == EPERM || error == ELOOP || error == ENAMETOOLONG)
+	log_event("error user=%s ip=%s what=%s path=%s error=%s", session.user,
+	    c->peer.ip, "cannot open maildrop", path, strerror(errno));
+	if (is_permanent())
 		reply_err(&c->stream, "SYS/PERM",
-		    "maildrop cannot be opened; the administrator must see "
-		    "to it");
+		    "maildrop cannot be opened; tell the administrator");
 	else
 		reply_err(&c->stream, "SYS/TEMP",
 		    "maildrop cannot be opened now; try again later");
@@ -454,30 +411,38 @@ session_run(struct client *c)
 	    .end_msec = INT64_MAX,
 	    .find_message = find_message,
 	};
+	int64_t begin = now_msec();
 	const char *path = c->options.maildir;
 	char holder[LOCK_TEXT_OCTETS];
 	enum reason reason;
 
 	(void)umask(077);
-	session.begin_msec = now_msec();
 	session.user = getenv("USER");
-	session.ip = c->peer.ip[0] != '\0' ? c->peer.ip : NULL;
+	session.mechanism = getenv("AUTH_MECH");
 	if (path == NULL)
 		path = getenv("MAILDIR");
 	if (path == NULL || *path == '\0')
 		path = "Maildir";
 	stream_open(&c->stream, 0, 1, true);
-	c->stream.first_line = false;
 	c->stream.write_msec = state.idle_msec;
 	if (sandbox_enter(ROLE_SESSION, &c->options) == -1) {
 		reply_err(&c->stream, "SYS/PERM", "root has no maildrop");
 	} else if (maildir_open(&drop, path, c->peer.ip, holder) == -1) {
 		refuse_login(c, path, holder);
 	} else {
-		log_login(c);
+		log_event(
+		    "login user=%s ip=%s mechanism=%s tls=%s messages=%llu",
+		    session.user, c->peer.ip, session.mechanism,
+		    flag(c, 's') ? "yes" : "no",
+		    (unsigned long long)drop.list.count);
 		reply_ok(&c->stream, "%zu messages", drop.list.count);
 		reason = command_loop(c, &state);
-		log_session_end(reason);
+		log_event("end user=%s ip=%s retrieved=%llu octets=%llu "
+			  "deleted=%llu left=%llu seconds=%llu reason=%s",
+		    session.user, c->peer.ip, session.retrieved, session.octets,
+		    session.removed, drop.list.count - session.removed,
+		    (unsigned long long)(now_msec() - begin) / 1000,
+		    reason_text(reason));
 	}
 	stream_end(&c->stream);
 	return 0;

@@ -79,7 +79,7 @@ stream_open(struct stream *s, int in, int out, bool read_ahead)
 	s->in_socket = is_socket(in);
 	s->out_socket = is_socket(out);
 	s->read_ahead = read_ahead;
-	s->first_line = true;
+	s->first_line = !read_ahead; /* what a stranger says first */
 }
 
 /* Waits for fd; 1 ready, 0 the deadline has passed, -1 with errno. */

@@ -45,13 +45,9 @@ by_uid(const void *a, const void *b)
 }
 
 static void
-complain(const char *what, const char *text)
+complain(const char *what, const char *entry)
 {
-	log_begin("error");
-	log_text("what", what);
-	log_text("path", UIDL_NAME);
-	log_text("entry", text);
-	log_end();
+	log_event("error what=%s path=%s entry=%s", what, UIDL_NAME, entry);
 }
 
 /* RFC 1939 section 7: one to 70 octets from 0x21 to 0x7E. */
@@ -79,7 +75,7 @@ read_file(int dir)
 
 	if (fd == -1) {
 		if (errno != ENOENT)
-			log_error("cannot open", UIDL_NAME, errno);
+			log_error("cannot open", UIDL_NAME);
 		return NULL;
 	}
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
@@ -89,7 +85,7 @@ read_file(int dir)
 	       (n = read(fd, text + octets, (size_t)st.st_size - octets)) > 0)
 		octets += (size_t)n;
 	if (text == NULL || (n == -1 && st.st_size > 0))
-		log_error("cannot read", UIDL_NAME, errno);
+		log_error("cannot read", UIDL_NAME);
 	(void)close(fd);
 	if (text != NULL)
 		text[octets] = '\0';
@@ -107,7 +103,7 @@ parse(struct uidl *u)
 		lines++;
 	u->entries = calloc(lines, sizeof(*u->entries));
 	if (u->entries == NULL) {
-		log_error("cannot read", UIDL_NAME, errno);
+		log_error("cannot read", UIDL_NAME);
 		return;
 	}
 	for (line = u->text; line != NULL; line = next) {
