@@ -280,7 +280,6 @@ static void __attribute__((format(printf, 2, 0)))
 put_format(struct stream *s, const char *format, va_list arguments)
 {
 	char text[REPLY_OCTETS];
-	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it is not */
 	int n = vsnprintf(text, sizeof(text) - 2, format, arguments);
 	size_t octets;
 
