@@ -63,7 +63,8 @@ sandbox_enter(enum role role, const struct options *o)
 		    "cannot leave root for the greeter's directory", o->root);
 		return -1;
 	}
-	if (role == ROLE_SESSION && (getuid() == 0 || geteuid() == 0)) {
+	/* Whether it is root, or was and could be again. */
+	if (role == ROLE_SESSION && setuid(0) == 0) {
 		log_event("error what=%s", "a mailbox of root is not served");
 		return -1;
 	}

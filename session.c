@@ -206,71 +206,70 @@ read_part(int fd, uint64_t most)
 
 /*
  * Sends message idx, all of it or (is_top) its header and `lines` lines of
- * its body.  One that cannot be sent whole is not ended: the connection is
- * closed, lest the client take it for the message and delete it.
+ * its body; *is_whole says whether nothing was left out.  One that cannot be
+ * sent whole is not ended: the connection is closed, lest the client take it
+ * for the message and delete it.
  */
 static enum result
-send_message(struct client *c, size_t idx, bool is_top, uint64_t lines)
+send_message(
+    struct client *c, size_t idx, bool is_top, uint64_t lines, bool *is_whole)
 {
 	struct message *message = &drop.list.messages[idx];
 	struct wire wire = {.body_lines = is_top ? lines : UINT64_MAX};
 	struct wire count = {0};
-	uint64_t left_octets, listed;
+	uint64_t rest, listed = message->octets;
 	struct stat st;
-	ssize_t n;
+	ssize_t n = -1;
 	int fd = maildir_open_message(&drop, idx, &st);
 
-	if (fd == -1)
-		return refuse_message(c, idx);
-	left_octets = (uint64_t)st.st_size;
-	n = read_part(fd, left_octets);
-	if (n == -1) {
-		(void)close(fd);
-		return refuse_message(c, idx);
+	*is_whole = false;
+	if (fd != -1) {
+		rest = (uint64_t)st.st_size;
+		n = read_part(fd, rest);
 	}
-	listed = message->octets;
+	if (n == -1) {
+		enum result result = refuse_message(c, idx);
+
+		if (fd != -1)
+			(void)close(fd);
+		return result;
+	}
 	announce(c, message, &st, (size_t)n);
-	if (listed != OCTETS_UNKNOWN && message->octets != listed)
-		log_trouble("message has changed", idx);
 	while (n > 0 && c->stream.broken == LINE_OK) {
 		wire_count(&count, drop.buffer, (size_t)n);
-		left_octets -= (uint64_t)n;
+		rest -= (uint64_t)n;
 		if (wire_send(&c->stream, &wire, drop.buffer, (size_t)n))
 			break;
-		n = read_part(fd, left_octets);
+		n = read_part(fd, rest);
 	}
 	(void)close(fd);
-	if (n == -1) {
+	if (n == -1)
 		log_trouble("message cannot be read whole", idx);
-		return RESULT_BROKEN;
-	}
-	if (c->stream.broken != LINE_OK)
+	if (n == -1 || c->stream.broken != LINE_OK)
 		return RESULT_BROKEN;
 	wire_send_end(&c->stream, &wire);
 	session.octets += count.octets;
-	if (left_octets > 0)
+	*is_whole = rest == 0;
+	if (!*is_whole)
 		return RESULT_OK;
 	wire_count_end(&count);
-	if (message->octets != OCTETS_UNKNOWN &&
-	    message->octets != count.octets)
-		log_trouble("message has changed", idx);
 	message->octets = count.octets;
 	message->file_octets = (uint64_t)st.st_size;
+	errno = 0;
+	if (listed != OCTETS_UNKNOWN && listed != message->octets)
+		log_trouble("message has changed", idx);
 	return RESULT_OK;
 }
 
 enum result
 cmd_retr(struct client *c, const struct argument *a)
 {
-	struct message *message = &drop.list.messages[a->idx];
-	uint64_t before = session.octets;
-	enum result result = send_message(c, a->idx, false, 0);
+	bool is_whole;
+	enum result result = send_message(c, a->idx, false, 0, &is_whole);
 
-	/* Refusals leave the count of octets; so do empty messages. */
-	if (result != RESULT_OK ||
-	    (session.octets == before && message->octets != 0))
+	if (!is_whole)
 		return result;
-	message->is_retrieved = true;
+	drop.list.messages[a->idx].is_retrieved = true;
 	session.retrieved++;
 	if (a->idx + 1 > last)
 		last = a->idx + 1;
@@ -281,7 +280,9 @@ cmd_retr(struct client *c, const struct argument *a)
 enum result
 cmd_top(struct client *c, const struct argument *a)
 {
-	return send_message(c, a->idx, true, a->lines);
+	bool is_whole;
+
+	return send_message(c, a->idx, true, a->lines, &is_whole);
 }
 
 enum result
@@ -443,6 +444,7 @@ session_run(struct client *c)
 		    session.removed, drop.list.count - session.removed,
 		    (unsigned long long)(now_msec() - begin) / 1000,
 		    reason_text(reason));
+		maildir_close(&drop);
 	}
 	stream_end(&c->stream);
 	return 0;

@@ -13,7 +13,7 @@ sh tests/install-needs.sh cc=gcc make=make bats=bats parallel=parallel \
 	/usr/include/crypt.h=libcrypt-dev /usr/include/md5.h=libmd-dev \
 	tcpserver=ucspi-tcp xinetd=xinetd curl=curl fetchmail=fetchmail \
 	python3=python3 perl=perl valgrind=valgrind strace=strace \
-	mkpasswd=whois setpriv=util-linux \
+	mkpasswd=whois nc=netcat-openbsd readelf=binutils setpriv=util-linux \
 	/usr/lib/dovecot/pop3=dovecot-pop3d
 
 name=${1:-}

@@ -36,7 +36,7 @@ Ctrl-C ends it.  In another terminal, try:
   curl -u demo:secret pop3://127.0.0.1:$port/        # the list of messages
   curl -u demo:secret pop3://127.0.0.1:$port/1       # the first message
   echo poll 127.0.0.1 port $port proto POP3 user demo pass secret |
-      fetchmail -f - --keep --uidl --sslproto '' --mda cat
+      fetchmail -f - --keep --all --sslproto '' --mda cat
   telnet 127.0.0.1 $port                             # and then, for example
       USER demo
       PASS secret
