@@ -22,13 +22,11 @@
 #include <termios.h>
 #include <unistd.h>
 
-#if __has_include(<crypt.h>)
-#include <crypt.h>
-#endif
-#ifndef CRYPT_GENSALT_OUTPUT_SIZE
-/* libxcrypt's, where the libc's own header comes first */
+/*
+ * libxcrypt's. Its header is not asked: to musl's compiler, <crypt.h> is that
+ * of the libc, and elsewhere there may be none.
+ */
 char *crypt_gensalt(const char *, unsigned long, const char *, int);
-#endif
 
 #define PASSWORD_OCTETS 512 /* with its NUL: what libxcrypt takes */
 
@@ -115,8 +113,8 @@ ask(char *password, const sigset_t *mask)
 }
 
 /*
- * Gets the new password. Signals are blocked but for the waits in between;
- * one that comes then has its usual effect, after the terminal is right.
+ * Gets the new password. Signals wait outside ppoll, and have their usual
+ * effect once the terminal is right; later ones only end a wait for the lock.
  */
 static void
 get_password(char *password, bool from_input)
@@ -124,22 +122,19 @@ get_password(char *password, bool from_input)
 	static const int signals[] = {
 	    SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 	struct sigaction action = {.sa_handler = on_signal};
-	sigset_t blocked, before;
+	sigset_t all, before;
 	bool complete;
 
-	sigemptyset(&blocked);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		sigaddset(&blocked, signals[i]);
-	sigprocmask(SIG_BLOCK, &blocked, &before);
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
 		sigaction(signals[i], &action, NULL);
 	complete = from_input ? read_line(STDIN_FILENO, password, &before)
 			      : ask(password, &before);
-	action.sa_handler = SIG_DFL;
-	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		sigaction(signals[i], &action, NULL);
-	if (caught != 0)
+	if (caught != 0) {
+		signal(caught, SIG_DFL);
 		raise(caught);
+	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (!complete || password[0] == '\0')
 		errx(EXIT_REFUSED,
@@ -258,14 +253,14 @@ static void
 replace(char *real, int fd, const struct stat *st, const char *user,
     const char *secret)
 {
-	char temp[NAME_MAX + 1], *base = strrchr(real, '/');
+	char temp[PATH_MAX], *base = strrchr(real, '/');
 	size_t octets = (size_t)st->st_size;
 	char *text = malloc(octets + 1);
 	int dir, out, found;
 
 	*base++ = '\0';
-	snprintf(temp, sizeof(temp), ".%.200s.pop3d-passwd", base);
-	dir = open(real[0] == '\0' ? "/" : real, O_RDONLY | O_DIRECTORY);
+	snprintf(temp, sizeof(temp), ".%s.pop3d-passwd", base);
+	dir = open(*real ? real : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (text == NULL || dir == -1 || read(fd, text, octets) != st->st_size)
 		err(EXIT_SYSTEM, "%s/%s", real, base);
 	(void)unlinkat(dir, temp, 0); /* mostly there is none */
