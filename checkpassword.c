@@ -190,12 +190,12 @@ is_safe_name(const char *name)
 static bool
 parse_id(const char *text, uint32_t *id)
 {
-	size_t digits = strspn(text, "0123456789");
-	unsigned long long value = strtoull(text, NULL, 10);
+	size_t digits = text != NULL ? strspn(text, "0123456789") : 0;
+	unsigned long long value = digits > 0 ? strtoull(text, NULL, 10) : 0;
 
 	if (digits > 0)
 		*id = (uint32_t)value;
-	return text[digits] == '\0' && value < NO_ID;
+	return text != NULL && text[digits] == '\0' && value < NO_ID;
 }
 
 /* Takes from a passwd-file's line what stands there; false if malformed. */
@@ -350,10 +350,12 @@ expand(const char *pattern, const char *user, char *out, size_t size)
 	const char *at = strchr(user, '@');
 
 	for (; *pattern != '\0'; pattern++) {
-		char key = *pattern == '%' ? *++pattern : '%';
+		char key = '%';
 		int max = INT_MAX, octets;
 		const char *part = user;
 
+		if (*pattern == '%')
+			key = *++pattern;
 		if (key == '%') {
 			part = pattern;
 			max = 1;
@@ -433,13 +435,14 @@ main(int argc, char *argv[])
 		errx(EXIT_TEMP, "%s: no uid, gid or absolute home", cred.user);
 	if (setenv("USER", cred.user, 1) == -1 ||
 	    setenv("HOME", acct.home, 1) == -1 ||
-	    setenv("SHELL", *acct.shell ? acct.shell : "/bin/sh", 1) == -1)
+	    setenv("SHELL", *acct.shell ? acct.shell : "/bin/sh", 1) == -1 ||
+	    (acct.home = getenv("HOME")) == NULL)
 		err(EXIT_TEMP, "environment");
 	if (acct.text != NULL)
 		explicit_bzero(acct.text, acct.text_octets);
 	become(&acct, cred.user, file == NULL);
-	if (chdir(getenv("HOME")) == -1)
-		err(EXIT_TEMP, "%s: %s", cred.user, getenv("HOME"));
+	if (chdir(acct.home) == -1)
+		err(EXIT_TEMP, "%s: %s", cred.user, acct.home);
 	execvp(argv[optind], argv + optind);
 	err(EXIT_TEMP, "%s", argv[optind]);
 }

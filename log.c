@@ -128,5 +128,5 @@ void
 log_error(const char *what, const char *path)
 {
 	log_event("error what=%s path=%s error=%s", what, path,
-	    errno != 0 ? strerror(errno) : NULL);
+	    errno != 0 ? strerror(errno) : "");
 }

@@ -442,7 +442,8 @@ monitor_run(struct client *c, int control, pid_t greeter)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SYSTEM)
 		return EXIT_SYSTEM;
 	log_event("end user=- ip=%s reason=%s signal=%llu", c->peer.ip,
-	    reason_text(WIFEXITED(status) ? WEXITSTATUS(status) : REASON_ERROR),
+	    reason_text(WIFEXITED(status) ? (enum reason)WEXITSTATUS(status)
+					  : REASON_ERROR),
 	    (unsigned long long)(WIFSIGNALED(status) ? WTERMSIG(status) : 0));
 	return 0;
 }

@@ -63,7 +63,7 @@ const struct command transaction_commands[] = {
 };
 
 const char *
-reason_text(int reason)
+reason_text(enum reason reason)
 {
 	static const char *const texts[] = {
 	    [REASON_QUIT] = "quit",
@@ -71,7 +71,7 @@ reason_text(int reason)
 	    [REASON_TIMEOUT] = "timeout",
 	};
 
-	return reason >= 0 && reason < REASON_ERROR ? texts[reason] : "error";
+	return reason < REASON_ERROR ? texts[reason] : "error";
 }
 
 bool

@@ -58,7 +58,7 @@ bool flag(const struct client *c, char letter);
 enum reason { REASON_QUIT, REASON_DISCONNECT, REASON_TIMEOUT, REASON_ERROR };
 
 /* "quit", "disconnect", "timeout" or "error", for the log. */
-const char *reason_text(int reason);
+const char *reason_text(enum reason reason);
 
 /* Whether a password may cross this connection in clear (RFC 8314 would
  * rather have TLS): TLS is on, or the client is this machine, or -c. */

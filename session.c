@@ -125,14 +125,14 @@ log_message(const struct client *c, const char *event, size_t idx)
 	    known, sizeof(known), "%llu", (unsigned long long)octets);
 	log_event("%s user=%s msgno=%llu uid=%s octets=%s", event, session.user,
 	    (unsigned long long)idx + 1, uid,
-	    octets == OCTETS_UNKNOWN ? NULL : known);
+	    octets == OCTETS_UNKNOWN ? "" : known);
 }
 
 static void
 log_trouble(const char *what, size_t idx)
 {
 	log_event("error user=%s what=%s path=%s error=%s", session.user, what,
-	    maildir_name(&drop, idx), errno != 0 ? strerror(errno) : NULL);
+	    maildir_name(&drop, idx), errno != 0 ? strerror(errno) : "");
 }
 
 /* Whether errno tells of what only somebody can mend (RFC 3206 section 4). */
@@ -248,11 +248,11 @@ send_message(
 	if (n == -1 || c->stream.broken != LINE_OK)
 		return RESULT_BROKEN;
 	wire_send_end(&c->stream, &wire);
-	session.octets += count.octets;
 	*is_whole = rest == 0;
 	if (!*is_whole)
 		return RESULT_OK;
 	wire_count_end(&count);
+	session.octets += count.octets;
 	message->octets = count.octets;
 	message->file_octets = (uint64_t)st.st_size;
 	errno = 0;

@@ -151,3 +151,179 @@ logged() {
 		return 1
 	}
 }
+
+# The AUTHORIZATION side.
+
+# Like pop3d_setup, and nothing in the environment speaks for a client.
+greeter_setup() {
+	pop3d_setup
+	# Not a version manager's shim, which takes longer than most tests.
+	[ ! -x /usr/bin/python3 ] || PATH=/usr/bin:$PATH
+	unset TCPREMOTEIP SSLREMOTEIP REMOTE_ADDR REMOTE_HOST TCPREMOTEHOST \
+	    TCPLOCALHOST SSL_PROTOCOL TLS PROTO SERVICE AUTH_MECH MAILDIR \
+	    POP3D_SESSION POP3D_TAKEOVER
+	RECORD=$BATS_TEST_TMPDIR/record
+	PROGRAM=$BATS_TEST_DIRNAME/checkpw
+	export RECORD
+	mkdir -m 777 "$RECORD"
+}
+
+# program: standard input becomes the checkpassword program $PROGRAM, in sh;
+# `become "$@"` there executes its arguments as the mailbox's owner.
+program() {
+	PROGRAM=$BATS_TEST_TMPDIR/program
+	{
+		cat <<'P'
+#!/bin/sh
+become() {
+	cd "$HOME_DIR" || exit 111
+	export USER=joe HOME="$HOME_DIR" SHELL=/bin/sh
+	[ "$(id -u)" != 0 ] || exec setpriv --reuid "$TEST_UID" \
+	    --regid "$TEST_GID" --clear-groups "$@"
+	exec "$@"
+}
+P
+		cat
+	} >"$PROGRAM"
+	chmod 755 "$PROGRAM"
+}
+
+# A program that records what it is given and says that it was wrong.
+recorder() {
+	program <<'P'
+cat <&3 >"$RECORD/credentials"
+exit 1
+P
+}
+
+# handed FORMAT: what `recorder` got on descriptor 3, as printf writes it.
+handed() {
+	# shellcheck disable=SC2059 # it is a format
+	printf "$1" >"$BATS_TEST_TMPDIR/handed"
+	same "$BATS_TEST_TMPDIR/handed" "$RECORD/credentials"
+}
+
+not_asked() {
+	[ ! -e "$RECORD/credentials" ]
+}
+
+# greeter_command [OPTION ...]: into POP3D, with $PROGRAM.
+greeter_command() {
+	POP3D=("$POP3D_BIN/pop3d" -r "$EMPTY" -h mail.example.org "$@"
+	    "$PROGRAM")
+}
+
+# The monitor of POP3D does not wait after a failed login: strace lets its
+# poll() return at once, and notes the times in $RECORD/delays.  Fails where
+# strace cannot; then the tests wait.
+quick() {
+	local inject=(strace -qq -o "$RECORD/delays" -e trace=poll
+	    -e inject=poll:retval=1)
+
+	"${inject[@]}" true 2>/dev/null || return 1
+	POP3D=("${inject[@]}" "${POP3D[@]}")
+}
+
+# talk [OPTION ...]: standard input goes to a pop3d with $PROGRAM as it is,
+# over pipes; its answers without CRs.
+talk() {
+	greeter_command "$@"
+	quick || :
+	"${POP3D[@]}" 2>>"$LOG" | tr -d '\r'
+}
+
+# dial: connects to $PORT; say LINE ... sends lines, hear PATTERN reads one
+# into $HEARD (without its CR) and matches it, closed: the connection is.
+dial() {
+	exec {CLIENT}<>"/dev/tcp/127.0.0.1/$PORT"
+}
+
+say() {
+	printf '%s\r\n' "$@" >&"$CLIENT"
+}
+
+hear() {
+	HEARD=
+	IFS= read -r -t 20 -u "$CLIENT" HEARD || :
+	HEARD=${HEARD%$'\r'}
+	[[ $HEARD =~ $1 ]] || {
+		printf 'heard "%s", not "%s"\n' "$HEARD" "$1" >&2
+		return 1
+	}
+}
+
+closed() {
+	local code=0
+
+	IFS= read -r -t 20 -u "$CLIENT" HEARD || code=$?
+	# More than 128: it was the time that was over.
+	[ "$code" = 1 ] && [ -z "$HEARD" ]
+}
+
+hang_up() {
+	exec {CLIENT}>&-
+}
+
+# What the tests of TRANSACTION and UPDATE share.
+
+# brief: a filter that hides the words behind -ERR, which are for people, and
+# keeps its response code.
+brief() {
+	sed -E 's/^(-ERR( \[[A-Z/-]+\])?) .*/\1/'
+}
+
+# open_session [OPTION ...]: a session that goes on while the test does other
+# things, its login answered; TCPREMOTEIP is its client.  Sets SESSION (its
+# process), REPLY, and the descriptors TO and FROM.
+open_session() {
+	local pipes=$BATS_TEST_TMPDIR/pipes
+
+	rm -rf "$pipes" && mkdir "$pipes" && mkfifo "$pipes/in" "$pipes/out"
+	# shellcheck disable=SC2016
+	as_user sh -c 'echo $$ >.session && exec "$@"' sh \
+	    "$POP3D_BIN/pop3d" -t "$@" <"$pipes/in" >"$pipes/out" \
+	    2>>"$LOG" 3>&- &
+	PARENT=$!
+	# Of both kinds, so that writing to a session that has ended is safe.
+	exec {TO}<>"$pipes/in" {FROM}<"$pipes/out"
+	read_reply
+	SESSION=$(cat "$HOME_DIR/.session")
+}
+
+read_reply() {
+	IFS= read -r -t 30 REPLY <&"$FROM" && REPLY=${REPLY%$'\r'}
+}
+
+# ask COMMAND: sends it; REPLY is the first line of the answer.
+ask() {
+	printf '%s\r\n' "$1" >&"$TO"
+	read_reply
+}
+
+# rest: prints the other lines of a multi-line answer.
+rest() {
+	while read_reply && [ "$REPLY" != . ]; do
+		printf '%s\n' "$REPLY"
+	done
+}
+
+# end_session: the client goes away; returns when the session has ended.
+end_session() {
+	exec {TO}>&- {FROM}<&-
+	wait "$PARENT" || :
+}
+
+# mail_files: the messages' paths below the Maildir, sorted.
+mail_files() {
+	(cd "$MAIL" && find new cur ! -type d | LC_ALL=C sort)
+}
+
+# Status lines without their text: "+OK", "-ERR", "-ERR [CODE]".
+forms() {
+	sed -E 's/^(\+OK|-ERR( \[[A-Z/-]+\])?)( .*)?$/\1/'
+}
+
+# not COMMAND ...: fails the test if it succeeds, as ! would not.
+not() {
+	! "$@"
+}
