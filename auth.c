@@ -400,7 +400,7 @@ make_stamp(const char *host)
 
 	if (getentropy(&random, sizeof(random)) == -1)
 		return -1;
-	(void)snprintf(stamp, sizeof(stamp), "<%ld.%lld.%llx@%.100s>",
+	(void)snprintf(stamp, sizeof(stamp), "<%ld.%lld.%llx@%s>",
 	    (long)getpid(), (long long)time(NULL), random, host);
 	for (p = stamp + 1; p[1] != '\0'; p++)
 		if (!isalnum((unsigned char)*p) && *p != '.' && *p != '@')
@@ -427,7 +427,7 @@ greeter_run(struct client *c, int monitor)
 						 : AUTH_IDLE_SEC) *
 	    1000;
 	state.end_msec = now_msec() + (int64_t)AUTH_TOTAL_SEC * 1000;
-	reply_ok(&c->stream, "%.100s POP3 ready%s%s", c->options.host,
+	reply_ok(&c->stream, "%s POP3 ready%s%s", c->options.host,
 	    stamp[0] != '\0' ? " " : "", stamp);
 	reason = command_loop(c, &state);
 	stream_end(&c->stream);

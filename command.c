@@ -159,9 +159,9 @@ command_loop(struct client *c, struct state *state)
 		status = stream_line(s, text, state->line_octets, &octets);
 		if (status == LINE_CLOSED || status == LINE_TIMEOUT)
 			return reason_of(status);
-		if (status == LINE_ALIEN || (status == LINE_OK && is_first &&
-						state->find_message == NULL &&
-						is_foreign(text, octets))) {
+		if (status == LINE_ALIEN ||
+		    (is_first && state->find_message == NULL &&
+			is_foreign(text, octets))) {
 			reply_err(s, NULL, "this is a POP3 server");
 			return REASON_ERROR;
 		}

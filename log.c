@@ -58,7 +58,7 @@ log_open(bool to_syslog)
 static void
 put(const char *text, bool is_value)
 {
-	bool quote = false;
+	bool quote = is_value && strcmp(text, "-") == 0;
 	char form[8];
 
 	for (const char *p = text; is_value && *p != '\0'; p++)
@@ -101,8 +101,10 @@ log_event(const char *format, ...)
 
 		if (strncmp(format, "%s", 2) == 0) {
 			value = va_arg(values, const char *);
-			put(value != NULL && *value != '\0' ? value : "-",
-			    true);
+			if (value != NULL && *value != '\0')
+				put(value, true);
+			else
+				put("-", false);
 			format += 1;
 		} else if (strncmp(format, "%llu", 4) == 0) {
 			(void)snprintf(number, sizeof(number), "%llu",

@@ -162,6 +162,7 @@ run_program(const struct client *c, const struct request *r, int credentials,
 		    path, sizeof(path), "%s/%s", LIBEXECDIR, arguments[0]);
 		(void)execv(path, arguments);
 	}
+	(void)signal(SIGPIPE, SIG_IGN); /* it may be the log that is closed */
 	log_error("cannot run the checkpassword program", arguments[0]);
 	_exit(EXIT_SYSTEM);
 }
@@ -298,6 +299,7 @@ check(const struct client *c, int control, const struct request *r,
 	static struct attempt a;
 	bool has_ended;
 	int status;
+	pid_t pid;
 
 	*verdict = VERDICT_TEMPORARY;
 	a.is_session = false;
@@ -311,8 +313,8 @@ check(const struct client *c, int control, const struct request *r,
 		(void)close(a.takeover);
 	if (a.is_session) {
 		(void)close(control); /* lets the greeter go */
-		while (!has_ended && waitpid(a.pid, &status, 0) == -1 &&
-		       errno == EINTR)
+		while (!has_ended && (pid = waitpid(-1, &status, 0)) != a.pid &&
+		       (pid != -1 || errno == EINTR))
 			;
 		return false;
 	}

@@ -75,11 +75,12 @@ peer_find(struct peer *peer)
 {
 	static const char *const names[] = {
 	    "TCPREMOTEIP", "SSLREMOTEIP", "REMOTE_ADDR", "REMOTE_HOST"};
+	const char *tls = getenv("SSL_PROTOCOL");
 	bool found = false;
 
 	peer->ip[0] = '\0';
 	peer->is_loopback = false;
-	peer->has_tls = getenv("SSL_PROTOCOL") != NULL;
+	peer->has_tls = tls != NULL && *tls != '\0';
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !found; i++)
 		found = set_address(peer, getenv(names[i]));
 	if (!found)

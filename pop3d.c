@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -27,6 +28,7 @@ enum {
 	TRIES = 3,
 	TRIES_MOST = 10,
 	GREETER_ID = 65534,
+	HOST_OCTETS = 100,
 	ID_MOST = INT32_MAX
 };
 
@@ -181,17 +183,22 @@ parse_options(int argc, char **argv, struct options *o)
 	return NULL;
 }
 
-/* The name in the greeting and the APOP time stamp. */
+/* The name in the greeting and the APOP time stamp, of printable ASCII only;
+ * static. */
 static const char *
-find_host(void)
+find_host(const char *given)
 {
-	static char name[256];
-	const char *host = getenv("TCPLOCALHOST");
+	static char name[HOST_OCTETS + 1];
 
-	if (host != NULL && *host != '\0')
-		return host;
-	if (gethostname(name, sizeof(name) - 1) == -1 || name[0] == '\0')
+	if (given == NULL)
+		given = getenv("TCPLOCALHOST");
+	if (given != NULL && *given != '\0')
+		(void)snprintf(name, sizeof(name), "%s", given);
+	else if (gethostname(name, sizeof(name) - 1) == -1 || *name == '\0')
 		return "localhost";
+	for (char *p = name; *p != '\0'; p++)
+		if (*p <= ' ' || *p > '~')
+			*p = '-';
 	return name;
 }
 
@@ -238,10 +245,12 @@ static bool
 take_over(void)
 {
 	const char *text = getenv("POP3D_TAKEOVER");
+	struct stat st;
 	unsigned fd;
 
 	return text != NULL && parse_bounded(text, strlen(text), 9, &fd) &&
-	       fd > 2 && write((int)fd, "t", 1) == 1;
+	       fd > 2 && fstat((int)fd, &st) == 0 && S_ISFIFO(st.st_mode) &&
+	       write((int)fd, "t", 1) == 1;
 }
 
 int
@@ -276,8 +285,7 @@ main(int argc, char **argv)
 	o->root = o->root != NULL ? o->root : "/var/empty";
 	if (o->uid == 0)
 		o->uid = o->gid = GREETER_ID;
-	if (o->host == NULL)
-		o->host = find_host();
+	o->host = find_host(o->host);
 	peer_find(&client.peer);
 	if (client.peer.has_tls)
 		set_flag(o, 's');

@@ -243,6 +243,7 @@ stream_line(struct stream *s, char *text, size_t size, size_t *octets)
 		s->in_begin += part;
 	}
 	s->line_octets = total;
+	*octets = size;
 	if (total > size)
 		return LINE_LONG;
 	total--;

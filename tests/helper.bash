@@ -288,6 +288,7 @@ open_session() {
 	exec {TO}<>"$pipes/in" {FROM}<"$pipes/out"
 	read_reply
 	SESSION=$(cat "$HOME_DIR/.session")
+	export SESSION
 }
 
 read_reply() {
