@@ -29,12 +29,12 @@ enum {
 	/* One that changed just before may change again within the same tick
 	 * of the file system's clock, unseen; so often it is awaited. */
 	TICK_TRIES = 2,
+	/* A message that others keep renaming is looked for so often. */
+	FIND_TRIES = 20,
 	TICK_MSEC = 10
 };
 
 static const char *const directories[] = {"new", "cur"};
-
-static int find_again(struct maildrop *m);
 
 /* Makes room for `need` items in `array`; the only place where a listing
  * grows.  Returns the array, which may have moved, or NULL with errno. */
@@ -365,15 +365,17 @@ maildir_open(struct maildrop *m, const char *path, const char *ip, char *holder)
 	return 0;
 }
 
-/* Where messages are now that were renamed since the listing was made.
- * 0, or -1 if nothing new can be known. */
+/* Notes where messages are now that were renamed since the listing was made.
+ * 0 if message idx is among them; or -1 with errno, ENOENT if it is gone. */
 static int
-find_again(struct maildrop *m)
+find_again(struct maildrop *m, size_t idx)
 {
 	struct listing now;
 	struct stamp stamps[2];
+	bool is_found;
 	size_t j = 0;
 
+	errno = ENOENT;
 	if (m->is_quiet && take_stamps(m, stamps) == 0 &&
 	    same_stamps(stamps, m->stamps))
 		return -1;
@@ -402,8 +404,25 @@ find_again(struct maildrop *m)
 		message->name = (uint32_t)place;
 		message->in_cur = now.messages[j].in_cur;
 	}
+	is_found = maildir_search(&now, maildir_name(m, idx)) < now.count;
 	free_listing(&now);
-	return 0;
+	errno = ENOENT;
+	return is_found ? 0 : -1;
+}
+
+/* After a call on message idx failed: whether to try it again, since the
+ * message has another name now.  Sets errno to EAGAIN where others rename it
+ * faster than it can be found. */
+static bool
+is_elsewhere(struct maildrop *m, size_t idx, unsigned *tries)
+{
+	if (errno != ENOENT)
+		return false;
+	if (++*tries > FIND_TRIES) {
+		errno = EAGAIN;
+		return false;
+	}
+	return find_again(m, idx) == 0;
 }
 
 const char *
@@ -440,41 +459,43 @@ hash_name(const char *name, size_t octets, char uid[UID_OCTETS + 1])
 }
 
 void
-maildir_uid(struct maildrop *m, size_t idx, char uid[UID_OCTETS + 1])
+maildir_own_uid(const char *name, char uid[UID_OCTETS + 1])
 {
-	const char *name = maildir_name(m, idx), *given;
 	size_t octets = maildir_base_octets(name);
 	bool is_odd = octets == 0 || octets > UID_OCTETS;
 
-	uidl_load(&m->uidl, m->dir, &m->list);
-	given = uidl_find(&m->uidl, name);
-	if (given != NULL) {
-		memcpy(uid, given, strlen(given) + 1);
-		return;
-	}
 	for (size_t i = 0; i < octets && !is_odd; i++)
 		is_odd = name[i] < 0x21 || name[i] > 0x7e;
-	if (is_odd) {
+	if (is_odd)
 		hash_name(name, octets, uid);
-		return;
-	}
-	memcpy(uid, name, octets);
-	uid[octets] = '\0';
+	else
+		(void)snprintf(uid, UID_OCTETS + 1, "%.*s", (int)octets, name);
+}
+
+void
+maildir_uid(struct maildrop *m, size_t idx, char uid[UID_OCTETS + 1])
+{
+	const char *given;
+
+	uidl_load(&m->uidl, m->dir, &m->list);
+	given = uidl_find(&m->uidl, maildir_name(m, idx));
+	if (given != NULL)
+		(void)snprintf(uid, UID_OCTETS + 1, "%s", given);
+	else
+		maildir_own_uid(maildir_name(m, idx), uid);
 }
 
 int
 maildir_open_message(struct maildrop *m, size_t idx, struct stat *st)
 {
-	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 	char path[PATH_OCTETS];
-	int fd = openat(m->dir, path_of(m, idx, path), flags);
+	unsigned tries = 0;
+	int fd;
 
-	if (fd == -1 && errno == ENOENT) {
-		if (find_again(m) == 0)
-			fd = openat(m->dir, path_of(m, idx, path), flags);
-		else
-			errno = ENOENT;
-	}
+	do
+		fd = openat(m->dir, path_of(m, idx, path),
+		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	while (fd == -1 && is_elsewhere(m, idx, &tries));
 	if (fd == -1)
 		return -1;
 	if (fstat(fd, st) == -1 || !S_ISREG(st->st_mode)) {
@@ -497,18 +518,17 @@ maildir_octets(struct maildrop *m, size_t idx)
 
 	if (message->octets != OCTETS_UNKNOWN)
 		return message->octets;
-	message->octets = message->file_octets = 0;
 	fd = maildir_open_message(m, idx, &st);
 	if (fd == -1 && fstatat(m->dir, path_of(m, idx, path), &st,
 			    AT_SYMLINK_NOFOLLOW) == -1)
 		return 0;
-	message->file_octets = (uint64_t)st.st_size;
 	if (fd != -1) {
 		while ((n = read(fd, m->buffer, sizeof(m->buffer))) > 0)
 			wire_count(&wire, m->buffer, (size_t)n);
 		(void)close(fd);
 	}
 	wire_count_end(&wire);
+	message->file_octets = (uint64_t)st.st_size;
 	message->octets = n == 0 ? wire.octets : message->file_octets;
 	return message->octets;
 }
@@ -553,33 +573,22 @@ remove_twins(struct maildrop *m, const char *name, const struct stat *st)
 	free_listing(&list);
 }
 
-/* What message idx's file is, looked for again if it is not there. */
-static int
-stat_message(struct maildrop *m, size_t idx, struct stat *st)
-{
-	char path[PATH_OCTETS];
-
-	if (fstatat(m->dir, path_of(m, idx, path), st, AT_SYMLINK_NOFOLLOW) ==
-	    0)
-		return 0;
-	if (errno != ENOENT)
-		return -1;
-	if (find_again(m) == 0)
-		return fstatat(
-		    m->dir, path_of(m, idx, path), st, AT_SYMLINK_NOFOLLOW);
-	errno = ENOENT;
-	return -1;
-}
-
 int
 maildir_remove(struct maildrop *m, size_t idx)
 {
 	char path[PATH_OCTETS];
+	unsigned tries = 0;
 	const char *flags;
 	struct stat st;
+	int result;
 
-	if (stat_message(m, idx, &st) == -1 ||
-	    unlinkat(m->dir, path_of(m, idx, path), 0) == -1)
+	do {
+		result = fstatat(
+		    m->dir, path_of(m, idx, path), &st, AT_SYMLINK_NOFOLLOW);
+		if (result == 0)
+			result = unlinkat(m->dir, path, 0);
+	} while (result == -1 && is_elsewhere(m, idx, &tries));
+	if (result == -1)
 		return errno == ENOENT ? 0 : -1;
 	/* Trashed messages are not in a Maildir++ quota. */
 	flags = flags_of(maildir_name(m, idx));
@@ -589,7 +598,7 @@ maildir_remove(struct maildrop *m, size_t idx)
 	}
 	if (m->list.has_twins)
 		remove_twins(m, maildir_name(m, idx), &st);
-	return 0;
+	return 1;
 }
 
 /* Renames, but onto no other file. */
@@ -632,16 +641,17 @@ int
 maildir_mark_seen(struct maildrop *m, size_t idx)
 {
 	char from[PATH_OCTETS], to[PATH_OCTETS + 8];
+	unsigned tries = 0;
+	int result;
 
-	if (!seen_name(m, idx, to))
-		return 0;
-	if (rename_new(m->dir, path_of(m, idx, from), to) == 0)
-		return 1;
-	if (errno != ENOENT || find_again(m) == -1)
-		return -1;
-	if (!seen_name(m, idx, to))
-		return 0;
-	return rename_new(m->dir, path_of(m, idx, from), to) == 0 ? 1 : -1;
+	do {
+		if (!seen_name(m, idx, to))
+			return 0;
+		result = rename_new(m->dir, path_of(m, idx, from), to);
+	} while (result == -1 && is_elsewhere(m, idx, &tries));
+	if (result == -1)
+		return errno == ENOENT ? 0 : -1;
+	return 1;
 }
 
 int

@@ -68,6 +68,9 @@ const char *maildir_name(const struct maildrop *m, size_t idx);
 /* Writes the unique-id of message idx, NUL-ended (RFC 1939 section 7). */
 void maildir_uid(struct maildrop *m, size_t idx, char uid[UID_OCTETS + 1]);
 
+/* The unique-id that a message has by its name. */
+void maildir_own_uid(const char *name, char uid[UID_OCTETS + 1]);
+
 /* Opens message idx for reading, also where another program has renamed it.
  * Returns a descriptor, and what fstat says of it in *st; or -1 with errno,
  * ENOENT if the message is gone. */
@@ -81,12 +84,12 @@ uint64_t maildir_octets(struct maildrop *m, size_t idx);
 /* Whether message idx has the seen flag. */
 bool maildir_is_seen(const struct maildrop *m, size_t idx);
 
-/* Removes message idx's file, and other names of the same file.  No error if
- * it is gone.  0, or -1 with errno. */
+/* Removes message idx's file, and other names of the same file.  Returns 1 if
+ * it did, 0 if the message was gone already; or -1 with errno. */
 int maildir_remove(struct maildrop *m, size_t idx);
 
 /* Moves message idx to cur, with the seen flag.  Returns 1 if it did, 0 if
- * there was nothing to do; or -1 with errno. */
+ * there was nothing to do or the message is gone; or -1 with errno. */
 int maildir_mark_seen(struct maildrop *m, size_t idx);
 
 /* Takes what was removed off a Maildir++ maildirsize file, if there is one.

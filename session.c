@@ -140,7 +140,8 @@ static bool
 is_permanent(void)
 {
 	return errno == ENOENT || errno == ENOTDIR || errno == EACCES ||
-	       errno == EPERM || errno == ELOOP || errno == ENAMETOOLONG;
+	       errno == EPERM || errno == ELOOP || errno == EISDIR ||
+	       errno == ENAMETOOLONG;
 }
 
 /* The answer to RETR or TOP of a message that cannot be opened. */
@@ -217,7 +218,8 @@ send_message(
 	struct message *message = &drop.list.messages[idx];
 	struct wire wire = {.body_lines = is_top ? lines : UINT64_MAX};
 	struct wire count = {0};
-	uint64_t rest, listed = message->octets;
+	uint64_t rest = 0, listed = message->octets;
+	bool is_cut = false;
 	struct stat st;
 	ssize_t n = -1;
 	int fd = maildir_open_message(&drop, idx, &st);
@@ -235,12 +237,11 @@ send_message(
 		return result;
 	}
 	announce(c, message, &st, (size_t)n);
-	while (n > 0 && c->stream.broken == LINE_OK) {
+	while (n > 0 && !is_cut && c->stream.broken == LINE_OK) {
 		wire_count(&count, drop.buffer, (size_t)n);
 		rest -= (uint64_t)n;
-		if (wire_send(&c->stream, &wire, drop.buffer, (size_t)n))
-			break;
-		n = read_part(fd, rest);
+		is_cut = wire_send(&c->stream, &wire, drop.buffer, (size_t)n);
+		n = is_cut ? 0 : read_part(fd, rest);
 	}
 	(void)close(fd);
 	if (n == -1)
@@ -248,8 +249,8 @@ send_message(
 	if (n == -1 || c->stream.broken != LINE_OK)
 		return RESULT_BROKEN;
 	wire_send_end(&c->stream, &wire);
-	*is_whole = rest == 0;
-	if (!*is_whole)
+	*is_whole = !is_cut;
+	if (is_cut)
 		return RESULT_OK;
 	wire_count_end(&count);
 	session.octets += count.octets;
@@ -340,22 +341,24 @@ update(const struct client *c)
 
 	for (size_t i = 0; i < drop.list.count; i++) {
 		const struct message *message = &drop.list.messages[i];
-		int moved = 0;
+		int moved = 0, removed = 0;
 
 		if (message->is_deleted) {
-			if (maildir_remove(&drop, i) == 0) {
-				session.removed++;
-				log_message(c, "deleted", i);
-				continue;
+			removed = maildir_remove(&drop, i);
+			if (removed == -1) {
+				log_trouble("cannot delete message", i);
+				is_complete = false;
 			}
-			log_trouble("cannot delete message", i);
-			is_complete = false;
 		} else if (message->is_retrieved && !flag(c, 'P'))
 			moved = maildir_mark_seen(&drop, i);
 		if (moved == -1)
 			log_trouble("cannot mark message", i);
 		if (moved == 1)
 			log_message(c, "moved", i);
+		if (removed == 1) {
+			session.removed++;
+			log_message(c, "deleted", i);
+		}
 	}
 	if (maildir_adjust_quota(&drop) == -1)
 		log_error("cannot write", "maildirsize");

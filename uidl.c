@@ -41,7 +41,15 @@ by_uid(const void *a, const void *b)
 	const struct uidl_entry *x = a, *y = b;
 	int order = strcmp(x->uid, y->uid);
 
-	return order != 0 ? order : (x->name > y->name) - (x->name < y->name);
+	return order != 0 ? order : (x->uid > y->uid) - (x->uid < y->uid);
+}
+
+static int
+same_uid(const void *a, const void *b)
+{
+	const struct uidl_entry *x = a, *y = b;
+
+	return strcmp(x->uid, y->uid);
 }
 
 static void
@@ -62,65 +70,67 @@ is_uid(const char *uid)
 	return octets >= 1 && octets <= UID_OCTETS;
 }
 
-/* The whole file, NUL-ended; NULL if there is none that can be read. */
-static char *
-read_file(int dir)
+/* Reads the whole file into u->text, with a NUL behind it.  Returns its
+ * octets; 0 if there is none that can be read. */
+static size_t
+read_file(struct uidl *u, int dir)
 {
 	int fd = openat(
 	    dir, UIDL_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	char *text = NULL;
 	size_t octets = 0;
 	struct stat st;
-	ssize_t n = -1;
+	ssize_t n = 0;
 
-	if (fd == -1) {
-		if (errno != ENOENT)
-			log_error("cannot open", UIDL_NAME);
-		return NULL;
-	}
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	if (fd == -1 && errno == ENOENT)
+		return 0;
+	if (fd != -1 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 	    st.st_size <= FILE_OCTETS_MOST)
-		text = malloc((size_t)st.st_size + 1);
-	while (text != NULL && octets < (size_t)st.st_size &&
-	       (n = read(fd, text + octets, (size_t)st.st_size - octets)) > 0)
+		u->text = malloc((size_t)st.st_size + 1);
+	while (u->text != NULL && (n = read(fd, u->text + octets,
+				       (size_t)st.st_size - octets)) > 0)
 		octets += (size_t)n;
-	if (text == NULL || (n == -1 && st.st_size > 0))
+	if (u->text == NULL || n == -1)
 		log_error("cannot read", UIDL_NAME);
-	(void)close(fd);
-	if (text != NULL)
-		text[octets] = '\0';
-	return text;
+	if (fd != -1)
+		(void)close(fd);
+	return octets;
 }
 
-/* Splits the text into entries; the name ends at the last blank. */
+/* Makes one line, of that many octets, an entry; the name ends at the last
+ * blank. */
+static bool
+parse_line(struct uidl *u, char *line, size_t octets)
+{
+	char *blank;
+
+	line[octets] = '\0';
+	blank = strrchr(line, ' ');
+	if (strlen(line) != octets || blank == NULL || blank == line ||
+	    !is_uid(blank + 1))
+		return false;
+	*blank = '\0';
+	line[maildir_base_octets(line)] = '\0';
+	u->entries[u->count].name = line;
+	u->entries[u->count++].uid = blank + 1;
+	return true;
+}
+
 static void
-parse(struct uidl *u)
+parse(struct uidl *u, size_t octets)
 {
 	size_t lines = 1;
-	char *line, *next, *blank;
 
-	for (line = u->text; (line = strchr(line, '\n')) != NULL; line++)
-		lines++;
+	for (size_t i = 0; i < octets; i++)
+		lines += u->text[i] == '\n';
 	u->entries = calloc(lines, sizeof(*u->entries));
-	if (u->entries == NULL) {
-		log_error("cannot read", UIDL_NAME);
-		return;
-	}
-	for (line = u->text; line != NULL; line = next) {
-		next = strchr(line, '\n');
-		if (next != NULL)
-			*next++ = '\0';
-		if (*line == '\0')
-			continue;
-		blank = strrchr(line, ' ');
-		if (blank == NULL || blank == line || !is_uid(blank + 1)) {
+	for (size_t at = 0; at < octets && u->entries != NULL;) {
+		char *line = u->text + at;
+		const char *lf = memchr(line, '\n', octets - at);
+		size_t length = lf != NULL ? (size_t)(lf - line) : octets - at;
+
+		if (length > 0 && !parse_line(u, line, length))
 			complain("not a name and a unique-id", line);
-			continue;
-		}
-		*blank = '\0';
-		line[maildir_base_octets(line)] = '\0';
-		u->entries[u->count].name = line;
-		u->entries[u->count++].uid = blank + 1;
+		at += length + 1;
 	}
 }
 
@@ -145,30 +155,48 @@ unite(struct uidl *u, int (*compare)(const void *, const void *), bool is_name)
 	u->count = kept;
 }
 
+/* Removes entries, sorted by unique-id, whose unique-id another message has
+ * by its own name. */
+static void
+refuse_taken(struct uidl *u, const struct listing *list)
+{
+	char own[UID_OCTETS + 1];
+	struct uidl_entry key = {"", own}, *e;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < list->count && u->count > 0; i++) {
+		const char *name = list->names + list->messages[i].name;
+
+		maildir_own_uid(name, own);
+		e = bsearch(&key, u->entries, u->count, sizeof(*e), same_uid);
+		if (e == NULL || e->name == NULL ||
+		    (strncmp(e->name, name, strlen(e->name)) == 0 &&
+			maildir_base_octets(name) == strlen(e->name)))
+			continue;
+		complain("the unique-id of another message", own);
+		e->name = NULL;
+	}
+	for (size_t i = 0; i < u->count; i++)
+		if (u->entries[i].name != NULL)
+			u->entries[kept++] = u->entries[i];
+	u->count = kept;
+}
+
 void
 uidl_load(struct uidl *u, int dir, const struct listing *list)
 {
-	size_t kept = 0;
+	size_t octets;
 
 	if (u->is_loaded)
 		return;
 	u->is_loaded = true;
-	u->text = read_file(dir);
-	if (u->text == NULL)
+	octets = read_file(u, dir);
+	if (octets == 0)
 		return;
-	parse(u);
+	parse(u, octets);
 	unite(u, by_uid, false);
+	refuse_taken(u, list);
 	unite(u, by_name, true);
-	for (size_t i = 0; i < u->count; i++) {
-		const char *uid = u->entries[i].uid;
-
-		if (strcmp(uid, u->entries[i].name) != 0 &&
-		    maildir_search(list, uid) < list->count)
-			complain("the unique-id of another message", uid);
-		else
-			u->entries[kept++] = u->entries[i];
-	}
-	u->count = kept;
 }
 
 const char *
