@@ -78,7 +78,7 @@ read_file(struct uidl *u, int dir)
 	int fd = openat(
 	    dir, UIDL_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	size_t octets = 0;
-	struct stat st;
+	struct stat st = {0};
 	ssize_t n = 0;
 
 	if (fd == -1 && errno == ENOENT)

@@ -54,7 +54,7 @@ lint "clang-tidy" sh -c "clang-tidy --quiet ./*.c -- $define \
 lint "cppcheck" cppcheck --quiet --enable=warning,style,performance,portability \
 	--inline-suppr --suppress=missingIncludeSystem \
 	--suppress=variableScope --error-exitcode=1 \
-	--std=c11 -D_GNU_SOURCE -D__linux__ .
+	--std=c11 -D_GNU_SOURCE -D__linux__ ./*.c
 lint "shellcheck" sh -c 'shellcheck tests/*.sh tests/*.bash .ci/run &&
 	shellcheck -s bats -x tests/*.bats'
 # Our own pages are not installed here, nor are others.
