@@ -30,7 +30,7 @@ enum {
 	 * of the file system's clock, unseen; so often it is awaited. */
 	TICK_TRIES = 2,
 	/* A message that others keep renaming is looked for so often. */
-	FIND_TRIES = 20,
+	FIND_TRIES = 10,
 	TICK_MSEC = 10
 };
 
@@ -134,10 +134,8 @@ compare_messages(const void *a, const void *b)
 
 	if (order != 0)
 		return order;
-	/* Of the names of one message the last counts, and cur before new */
-	if (x->in_cur != y->in_cur)
-		return x->in_cur ? 1 : -1;
-	return strcmp(p, q);
+	/* Of the names of one message the one read last counts. */
+	return x->name < y->name ? -1 : 1;
 }
 
 size_t
@@ -366,7 +364,8 @@ maildir_open(struct maildrop *m, const char *path, const char *ip, char *holder)
 }
 
 /* Notes where messages are now that were renamed since the listing was made.
- * 0 if message idx is among them; or -1 with errno, ENOENT if it is gone. */
+ * 0 if message idx is among them, or may be, since a busy directory can hide
+ * it; or -1 with errno, ENOENT if it is gone. */
 static int
 find_again(struct maildrop *m, size_t idx)
 {
@@ -407,7 +406,7 @@ find_again(struct maildrop *m, size_t idx)
 	is_found = maildir_search(&now, maildir_name(m, idx)) < now.count;
 	free_listing(&now);
 	errno = ENOENT;
-	return is_found ? 0 : -1;
+	return is_found || !m->is_quiet ? 0 : -1;
 }
 
 /* After a call on message idx failed: whether to try it again, since the
@@ -559,6 +558,7 @@ remove_twins(struct maildrop *m, const char *name, const struct stat *st)
 
 	if (make_listing(m, &list) == -1)
 		return;
+	m->is_quiet = false; /* the stamps are no longer those of m->list */
 	for (size_t i = maildir_search(&list, name); i < list.count; i++) {
 		const char *other = list.names + list.messages[i].name;
 

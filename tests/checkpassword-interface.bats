@@ -612,6 +612,9 @@ P
 	greeter_command -c
 	lines 'USER joe' 'PASS x' | env --default-signal "${POP3D[@]}" \
 	    >/dev/null 2>>"$LOG"
-	tr -s '\t' ' ' <"$RECORD/signals" | expect 'SigBlk: 0000000000000000
-SigIgn: 0000000000000000'
+	# Of the real-time signals a libc may have taken some for itself.
+	while read -r _ mask; do
+		[ $((0x$mask & 0x7fffffff)) = 0 ]
+	done <"$RECORD/signals"
+	[ "$(wc -l <"$RECORD/signals")" = 2 ]
 }
