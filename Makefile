@@ -9,7 +9,10 @@ LIBEXECDIR = $(PREFIX)/libexec
 MANDIR = $(PREFIX)/share/man
 EMPTYDIR = /var/empty
 
-CC = cc
+# Static programs on musl where it is; CC=cc makes ordinary ones.
+CC = ./static-cc
+# For pop3d-checkpassword-nss, which must find NSS's shared libraries.
+NSS_CC = cc
 INSTALL = install
 CFLAGS = -O2
 LIBCRYPT = -lcrypt
@@ -26,7 +29,7 @@ BASE = -std=c11 -D_GNU_SOURCE $(WARNINGS) $(HARDENING) $(CPPFLAGS) $(CFLAGS)
 
 POP3D = pop3d.o auth.o command.o lock.o log.o maildir.o monitor.o peer.o \
 	sandbox.o session.o stream.o uidl.o
-PROGRAMS = pop3d pop3d-checkpassword pop3d-passwd
+PROGRAMS = pop3d pop3d-checkpassword pop3d-checkpassword-nss pop3d-passwd
 PAGES = man/pop3d.8 man/pop3d-checkpassword.8 man/pop3d-passwd.8
 
 all: $(PROGRAMS)
@@ -36,6 +39,11 @@ pop3d: $(POP3D)
 
 pop3d-checkpassword: checkpassword.o
 	$(CC) $(LINKING) -o $@ checkpassword.o $(LDFLAGS) $(LIBCRYPT) $(LIBMD)
+
+# The same program, dynamic, whatever CC is: for accounts from NSS.
+pop3d-checkpassword-nss: checkpassword.c
+	$(NSS_CC) $(BASE) $(LINKING) -o $@ checkpassword.c $(LDFLAGS) \
+	    $(LIBCRYPT) $(LIBMD)
 
 pop3d-passwd: passwd.o
 	$(CC) $(LINKING) -o $@ passwd.o $(LDFLAGS) $(LIBCRYPT)
@@ -64,13 +72,15 @@ install: all
 	    $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(EMPTYDIR)
 	chmod 555 $(DESTDIR)$(EMPTYDIR)
 	$(INSTALL) -m 755 pop3d pop3d-passwd $(DESTDIR)$(SBINDIR)
-	$(INSTALL) -m 755 pop3d-checkpassword $(DESTDIR)$(LIBEXECDIR)
+	$(INSTALL) -m 755 pop3d-checkpassword pop3d-checkpassword-nss \
+	    $(DESTDIR)$(LIBEXECDIR)
 	$(INSTALL) -m 644 $(PAGES) $(DESTDIR)$(MANDIR)/man8
 
 # The empty directory may be somebody else's, too, and stays.
 uninstall:
 	cd $(DESTDIR)$(SBINDIR) && rm -f pop3d pop3d-passwd
-	rm -f $(DESTDIR)$(LIBEXECDIR)/pop3d-checkpassword
+	cd $(DESTDIR)$(LIBEXECDIR) && \
+	    rm -f pop3d-checkpassword pop3d-checkpassword-nss
 	cd $(DESTDIR)$(MANDIR)/man8 && \
 	    rm -f pop3d.8 pop3d-checkpassword.8 pop3d-passwd.8
 
