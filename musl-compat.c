@@ -13,8 +13,8 @@
 #include <sys/random.h>
 
 void __explicit_bzero_chk(void *data, size_t octets, size_t room);
-int __snprintf_chk(char *text, size_t octets, int flag, size_t room,
-    const char *format, ...);
+int __snprintf_chk(
+    char *text, size_t octets, int flag, size_t room, const char *format, ...);
 void arc4random_buf(void *data, size_t octets);
 
 /* Each aborts where the caller's own room is exceeded, as glibc's do. */
@@ -27,8 +27,8 @@ __explicit_bzero_chk(void *data, size_t octets, size_t room)
 }
 
 int
-__snprintf_chk(char *text, size_t octets, int flag, size_t room,
-    const char *format, ...)
+__snprintf_chk(
+    char *text, size_t octets, int flag, size_t room, const char *format, ...)
 {
 	va_list arguments;
 	int n;

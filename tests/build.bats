@@ -12,11 +12,12 @@ setup() {
 	local top=$BATS_TEST_DIRNAME/..
 
 	mkdir "$tree"
-	cp -R "$top"/*.[ch] "$top/Makefile" "$top/man" "$tree"
+	cp -R "$top"/*.[ch] "$top/Makefile" "$top/static-cc" "$top/man" "$tree"
 	cd "$tree"
 	make -s PREFIX=/opt/pop3d DESTDIR="$root" install
 	(cd "$root" && find . -type f) | sort >"$BATS_TEST_TMPDIR/files"
 	expect "$(printf '%s\n' ./opt/pop3d/libexec/pop3d-checkpassword \
+	    ./opt/pop3d/libexec/pop3d-checkpassword-nss \
 	    ./opt/pop3d/sbin/pop3d ./opt/pop3d/sbin/pop3d-passwd \
 	    ./opt/pop3d/share/man/man8/pop3d-checkpassword.8 \
 	    ./opt/pop3d/share/man/man8/pop3d-passwd.8 \
@@ -47,4 +48,20 @@ setup() {
 		grep -q "^\.It Fl $letter" "$BATS_TEST_DIRNAME/../man/pop3d.8"
 	done
 	[ "$(grep -c '^\.It Fl' "$BATS_TEST_DIRNAME/../man/pop3d.8")" = 13 ]
+}
+
+@test "with musl the programs are static, but for the one that asks NSS" {
+	local program tree=$BATS_TEST_TMPDIR/tree top=$BATS_TEST_DIRNAME/..
+
+	command -v musl-gcc >/dev/null || skip "musl is not installed"
+	mkdir "$tree"
+	cp -R "$top"/*.[ch] "$top/Makefile" "$top/static-cc" "$top/man" "$tree"
+	cd "$tree"
+	make -s
+	for program in pop3d pop3d-checkpassword pop3d-passwd; do
+		file "$program" | grep 'pie executable.*static-pie linked'
+	done
+	file pop3d-checkpassword-nss | grep 'pie executable.*dynamically linked, interpreter'
+	NO_MUSL=1 make -s -B pop3d
+	file pop3d | grep 'dynamically linked, interpreter'
 }

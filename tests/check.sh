@@ -3,41 +3,55 @@
 # make check: installs what the tests need, builds, runs every test and ends
 # with a line "N passed, N failed, N skipped".
 #
-# check.sh [NAME [MAKE-ARGUMENT ...]]: NAME is a build of its own in
-# build/NAME, made with these arguments; without it the build is at the top.
+# check.sh: the default build, at the top, and where that is static a dynamic
+# one as well.  check.sh NAME [MAKE-ARGUMENT ...]: a build of its own, in
+# build/NAME, made with these arguments.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
 
 sh tests/install-needs.sh cc=gcc make=make bats=bats parallel=parallel \
+	musl-gcc=musl-tools file=file \
 	/usr/include/crypt.h=libcrypt-dev /usr/include/md5.h=libmd-dev \
 	tcpserver=ucspi-tcp xinetd=xinetd curl=curl fetchmail=fetchmail \
 	python3=python3 perl=perl valgrind=valgrind strace=strace \
 	mkpasswd=whois nc=netcat-openbsd readelf=binutils setpriv=util-linux \
 	/usr/lib/dovecot/pop3=dovecot-pop3d
 
-name=${1:-}
-build=$top
-if [ -n "$name" ]; then
-	shift
-	build=$top/build/$name
-	rm -rf "$build"
-	mkdir -p "$build"
-	cp -R Makefile ./*.c ./*.h man "$build"
-fi
-if [ -f "$build/config.mk" ]; then
-	echo "check: with your config.mk" >&2
-fi
-(cd "$build" && make -s "$@")
-
 result=$(mktemp)
 trap 'rm -f "$result"' EXIT
 jobs=$(($(nproc 2>/dev/null || echo 1) * 3))
-POP3D_BUILD=$build bats --jobs "$jobs" --formatter tap tests \
-	>"$result" 2>&1 3>&- || :
+
+# check BUILD [MAKE-ARGUMENT ...]: makes it and runs the tests on it.
+check() {
+	build=$1
+	shift
+	if [ "$build" != "$top" ]; then
+		rm -rf "$build"
+		mkdir -p "$build"
+		cp -R Makefile static-cc ./*.c ./*.h man "$build"
+	fi
+	(cd "$build" && make -s "$@")
+	file "$build/pop3d" "$build"/pop3d-* | grep ELF |
+		sed 's/^.*\/\(pop3d[^/]*\):.*\(static-pie\|dynamically\) linked.*/# \1: \2 linked/'
+	POP3D_BUILD=$build bats --jobs "$jobs" --formatter tap tests \
+	    >>"$result" 2>&1 3>&- || :
+}
+
+if [ $# -gt 0 ]; then
+	name=$1
+	shift
+	check "$top/build/$name" "$@"
+else
+	check "$top"
+	# The other way to build it: where the one is static, dynamic.
+	if ! readelf -Wl pop3d | grep -q INTERP; then
+		check "$top/build/dynamic" CC=cc
+	fi
+fi
 grep -v '^ok [^#]*$' "$result" || :
 awk '
-	/^1\.\.[0-9]+/ { planned = substr($0, 4) + 0 }
+	/^1\.\.[0-9]+/ { planned += substr($0, 4) }
 	/^ok .* # skip/ { skipped++; next }
 	/^ok / { passed++ }
 	/^not ok / { failed++ }

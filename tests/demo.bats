@@ -8,7 +8,8 @@ setup() {
 	# The tree as a clone has it, so that parallel tests see no build.
 	TREE=$BATS_TEST_TMPDIR/tree
 	mkdir -p "$TREE/tests"
-	cp "$BATS_TEST_DIRNAME"/../*.[ch] "$BATS_TEST_DIRNAME/../Makefile" "$TREE"
+	cp "$BATS_TEST_DIRNAME"/../*.[ch] "$BATS_TEST_DIRNAME/../Makefile" \
+	    "$BATS_TEST_DIRNAME/../static-cc" "$TREE"
 	cp "$BATS_TEST_DIRNAME"/*.sh "$BATS_TEST_DIRNAME/demo-mail.py" \
 	    "$TREE/tests"
 }

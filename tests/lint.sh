@@ -34,7 +34,7 @@ build() (
 	shift 3
 	rm -rf "$work/tree"
 	mkdir "$work/tree"
-	cp -R Makefile ./*.c ./*.h man "$work/tree"
+	cp -R Makefile static-cc ./*.c ./*.h man "$work/tree"
 	cd "$work/tree" || exit 1
 	"$make" -s "CC=$cc" "CFLAGS=$flags -Werror" "$@"
 )
@@ -45,7 +45,7 @@ lint "gcc -O0" build make gcc -O0 HARDENING=-fPIE
 lint "gcc -O3" build make gcc -O3
 lint "clang" build make clang -O2
 lint "bmake" build bmake cc -O2
-lint "musl" build make musl-gcc -O2 pop3d
+lint "static-cc" build make ./static-cc -O2
 lint "clang-format" sh -c 'clang-format --dry-run -Werror ./*.c ./*.h'
 # shellcheck disable=SC2086 # flags, one a word
 lint "clang-tidy" sh -c "clang-tidy --quiet ./*.c -- $define \
