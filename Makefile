@@ -27,8 +27,8 @@ HARDENING = -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 LINKING = -pie -Wl,-z,relro,-z,now,-z,noexecstack
 BASE = -std=c11 -D_GNU_SOURCE $(WARNINGS) $(HARDENING) $(CPPFLAGS) $(CFLAGS)
 
-POP3D = pop3d.o auth.o command.o lock.o log.o maildir.o monitor.o peer.o \
-	sandbox.o session.o stream.o uidl.o
+POP3D = pop3d.o auth.o command.o index.o listing.o lock.o log.o maildir.o \
+	monitor.o peer.o sandbox.o session.o stream.o uidl.o
 PROGRAMS = pop3d pop3d-checkpassword pop3d-checkpassword-nss pop3d-passwd
 PAGES = man/pop3d.8 man/pop3d-checkpassword.8 man/pop3d-passwd.8
 
@@ -55,17 +55,19 @@ pop3d-passwd: passwd.o
 
 auth.o: auth.h command.h monitor.h peer.h pop3d.h sandbox.h stream.h
 command.o: auth.h command.h peer.h pop3d.h stream.h
-lock.o: lock.h
+index.o: index.h listing.h
+listing.o: listing.h
+lock.o: listing.h lock.h
 log.o: log.h
-maildir.o: lock.h log.h maildir.h stream.h uidl.h
+maildir.o: index.h listing.h lock.h log.h maildir.h stream.h uidl.h
 monitor.o: log.h monitor.h peer.h pop3d.h stream.h
 peer.o: peer.h
 pop3d.o: command.h log.h peer.h pop3d.h sandbox.h stream.h
 sandbox.o: log.h peer.h pop3d.h sandbox.h stream.h
-session.o: command.h lock.h log.h maildir.h peer.h pop3d.h sandbox.h \
+session.o: command.h index.h listing.h lock.h log.h maildir.h peer.h pop3d.h sandbox.h \
 	stream.h uidl.h
 stream.o: stream.h
-uidl.o: lock.h log.h maildir.h uidl.h
+uidl.o: index.h listing.h lock.h log.h maildir.h uidl.h
 
 install: all
 	mkdir -p $(DESTDIR)$(SBINDIR) $(DESTDIR)$(LIBEXECDIR) \
@@ -99,7 +101,7 @@ lint:
 asan:
 	@ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
 	UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1 \
-	sh tests/check.sh asan HARDENING=-fPIE \
+	sh tests/check.sh asan CC=cc HARDENING=-fPIE \
 	    CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined" \
 	    LDFLAGS="-fsanitize=address,undefined"
 

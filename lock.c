@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "listing.h"
+
 #define LOCK_NAME "pop3d.lock"
 
 /* Elsewhere the lock is the process's own, which serves as well: a session
@@ -100,16 +102,17 @@ lock_take(struct lock *lock, int dir, char *holder)
 	return -1;
 }
 
-void
+uint64_t
 lock_sign(const struct lock *lock, const char *ip)
 {
 	char text[LOCK_TEXT_OCTETS];
 	time_t now = time(NULL);
+	struct stat st;
 	struct tm utc;
 	size_t octets;
 
 	if (lock->file == -1 || gmtime_r(&now, &utc) == NULL)
-		return;
+		return 0;
 	memset(text, ' ', sizeof(text));
 	octets = strftime(text, sizeof(text), "since=%Y-%m-%dT%H:%M:%SZ", &utc);
 	octets += (size_t)snprintf(text + octets, sizeof(text) - octets,
@@ -117,7 +120,10 @@ lock_sign(const struct lock *lock, const char *ip)
 	/* Always as long, so that nothing of an earlier text is left. */
 	text[octets] = ' ';
 	text[sizeof(text) - 1] = '\n';
-	(void)!pwrite(lock->file, text, sizeof(text), 0);
+	if (pwrite(lock->file, text, sizeof(text), 0) == -1 ||
+	    fstat(lock->file, &st) == -1)
+		return 0;
+	return listing_nsec(&st.st_mtim);
 }
 
 void

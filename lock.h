@@ -3,6 +3,7 @@
 #define POP3D_LOCK_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
 	LOCK_TEXT_OCTETS = 128 /* the whole content of the lock file */
@@ -23,8 +24,9 @@ struct lock {
 int lock_take(struct lock *lock, int dir, char *holder);
 
 /* Writes who has the lock into the file, whose modification time is the last
- * login.  `ip` is numeric or "".  A full disk keeps nobody out. */
-void lock_sign(const struct lock *lock, const char *ip);
+ * login.  `ip` is numeric or "".  A full disk keeps nobody out.  Returns that
+ * time in nanoseconds, by the file system's own clock, or 0. */
+uint64_t lock_sign(const struct lock *lock, const char *ip);
 
 /* Gives up both; `dir` itself stays open. */
 void lock_release(struct lock *lock, int dir);

@@ -23,344 +23,155 @@
 
 enum {
 	PATH_OCTETS = 4 + NAME_MAX + 1, /* "new/" and a name */
-	/* A directory that changes while it is listed is listed again, so
-	 * often at most; the last two listings are then united. */
-	LIST_TRIES = 8,
-	/* One that changed just before may change again within the same tick
-	 * of the file system's clock, unseen; so often it is awaited. */
-	TICK_TRIES = 2,
 	/* A message that others keep renaming is looked for so often. */
 	FIND_TRIES = 10,
-	TICK_MSEC = 10
+	/* While messages are counted, the index is written so often. */
+	SAVE_MSEC = 10000
 };
 
-static const char *const directories[] = {"new", "cur"};
-
-/* Makes room for `need` items in `array`; the only place where a listing
- * grows.  Returns the array, which may have moved, or NULL with errno. */
-static void *
-grow(void *array, size_t *room, size_t need, size_t item)
-{
-	size_t more = *room + *room / 2 + 64;
-	void *bigger;
-
-	if (need <= *room)
-		return array;
-	if (more < need)
-		more = need;
-	if (more > SIZE_MAX / 2 / item) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	bigger = realloc(array, more * item);
-	if (bigger != NULL)
-		*room = more;
-	return bigger;
-}
-
-/* Copies a name into a listing; its place, or -1 with errno. */
-static int64_t
-add_name(struct listing *list, const char *name)
-{
-	size_t octets = strlen(name) + 1, place = list->names_octets;
-	char *names;
-
-	if (place > UINT32_MAX - octets) {
-		errno = EOVERFLOW;
-		return -1;
-	}
-	names = grow(list->names, &list->names_room, place + octets, 1);
-	if (names == NULL)
-		return -1;
-	list->names = names;
-	memcpy(names + place, name, octets);
-	list->names_octets += octets;
-	return (int64_t)place;
-}
-
+/* The directories have changed since they were listed: the next session has
+ * to list them. */
 static void
-free_listing(struct listing *list)
+distrust(struct maildrop *m)
 {
-	free(list->messages);
-	free(list->names);
-	memset(list, 0, sizeof(*list));
+	memset(m->now.stamps, 0, sizeof(m->now.stamps));
+	m->is_changed = true;
 }
 
-size_t
-maildir_base_octets(const char *name)
+/* The listing was made anew: what is known of a message's size is kept. */
+static void
+keep_size(struct listing *list, struct message *m, const struct listing *other,
+    const struct message *n)
 {
-	return strcspn(name, ":");
+	if (m->octets != OCTETS_UNKNOWN)
+		return;
+	m->octets = n->octets;
+	m->file_octets = n->file_octets;
+	if (m->in_cur == n->in_cur &&
+	    strcmp(list->names + m->name, other->names + n->name) == 0)
+		m->stored = n->stored;
 }
 
-/* The digits that a name begins with, leading zeros aside: the delivery
- * time, which may have more of them than any integer. */
-static size_t
-time_digits(const char **name)
-{
-	*name += strspn(*name, "0");
-	return strspn(*name, "0123456789");
-}
-
-/* Orders two names by delivery time, then by what identifies them. */
+/* Lists the Maildir, but for what the index knows of a directory that is as
+ * it was.  0, or -1 with errno. */
 static int
-compare_names(const char *a, const char *b)
+make_listing(struct maildrop *m, const bool is_fresh[2])
 {
-	const char *x = a, *y = b;
-	size_t m = time_digits(&x), n = time_digits(&y);
-	int order;
+	bool keep[2] = {is_fresh[0], is_fresh[1]};
+	struct listing old;
 
-	if (m != n)
-		return m < n ? -1 : 1;
-	order = memcmp(x, y, n);
-	if (order != 0)
-		return order;
-	while (*a == *b && *a != ':' && *a != '\0') {
-		a++;
-		b++;
+	memset(&m->list, 0, sizeof(m->list));
+	if (index_load(&m->index, &old) == -1) {
+		/* What is there is worth nothing. */
+		index_close(&m->index);
+		keep[0] = keep[1] = false;
 	}
-	x = *a == ':' ? "" : a;
-	y = *b == ':' ? "" : b;
-	return (int)(unsigned char)*x - (int)(unsigned char)*y;
-}
-
-static const char *sorted_names; /* qsort hands its caller's data to no one */
-
-static int
-compare_messages(const void *a, const void *b)
-{
-	const struct message *x = a, *y = b;
-	const char *p = sorted_names + x->name, *q = sorted_names + y->name;
-	int order = compare_names(p, q);
-
-	if (order != 0)
-		return order;
-	/* Of the names of one message the one read last counts. */
-	return x->name < y->name ? -1 : 1;
-}
-
-size_t
-maildir_search(const struct listing *list, const char *base)
-{
-	size_t low = 0, high = list->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (compare_names(
-			list->names + list->messages[middle].name, base) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low < list->count &&
-	    compare_names(list->names + list->messages[low].name, base) == 0)
-		return low;
-	return list->count;
-}
-
-/* Regular files whose names begin with no dot. */
-static bool
-is_message(int dir, const struct dirent *entry)
-{
-	struct stat st;
-
-	if (entry->d_name[0] == '.')
-		return false;
-#ifdef DT_UNKNOWN
-	if (entry->d_type != DT_UNKNOWN)
-		return entry->d_type == DT_REG;
-#endif
-	return fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       S_ISREG(st.st_mode);
-}
-
-static int
-add_message(struct listing *list, const char *name, bool in_cur)
-{
-	struct message *messages, *message;
-	int64_t place = add_name(list, name);
-
-	if (place == -1)
-		return -1;
-	messages = grow(
-	    list->messages, &list->room, list->count + 1, sizeof(*messages));
-	if (messages == NULL)
-		return -1;
-	list->messages = messages;
-	message = &messages[list->count++];
-	memset(message, 0, sizeof(*message));
-	message->octets = OCTETS_UNKNOWN;
-	message->name = (uint32_t)place;
-	message->in_cur = in_cur;
-	return 0;
-}
-
-/* Adds one directory's messages, and notes its stamp before and after.
- * 0, or -1 with errno. */
-static int
-read_directory(struct maildrop *m, struct listing *list, bool in_cur)
-{
-	const struct dirent *entry;
-	DIR *stream = NULL;
-	int error;
-	int fd = openat(m->dir, directories[in_cur],
-	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd == -1 || (stream = fdopendir(fd)) == NULL) {
-		error = errno;
-		if (fd != -1)
-			(void)close(fd);
-		errno = error;
-		return -1;
-	}
-	do {
-		errno = 0;
-		entry = readdir(stream);
-	} while (entry != NULL &&
-		 (!is_message(fd, entry) ||
-		     add_message(list, entry->d_name, in_cur) == 0));
-	error = errno;
-	(void)closedir(stream);
-	errno = error;
-	return error == 0 ? 0 : -1;
-}
-
-static uint64_t
-nsec(const struct timespec *t)
-{
-	return (uint64_t)t->tv_sec * 1000000000 + (uint64_t)t->tv_nsec;
-}
-
-static int
-take_stamps(const struct maildrop *m, struct stamp stamps[2])
-{
-	struct stat st;
-
+	/* Of twins the index has only one, which may lie in the other. */
+	if (old.has_twins)
+		keep[0] = keep[1] = false;
+	for (size_t i = 0; i < old.count; i++)
+		if (keep[old.messages[i].in_cur] &&
+		    listing_copy(&m->list, &old, &old.messages[i]) == -1)
+			goto fail;
+	if (listing_read(&m->list, m->dir, keep, m->stamps, &m->is_quiet) == -1)
+		goto fail;
 	for (int i = 0; i < 2; i++) {
-		if (fstatat(m->dir, directories[i], &st, AT_SYMLINK_NOFOLLOW) ==
-		    -1)
-			return -1;
-		stamps[i] = (struct stamp){(uint64_t)st.st_dev, st.st_ino,
-		    nsec(&st.st_mtim), nsec(&st.st_ctim)};
-	}
-	return 0;
-}
+		static const bool none[2] = {false, false};
 
-static bool
-same_stamps(const struct stamp a[2], const struct stamp b[2])
-{
-	return memcmp(a, b, 2 * sizeof(*a)) == 0;
-}
-
-/* Whether both changed in an earlier tick of the clock than `now`. */
-static bool
-is_settled(const struct stamp s[2], uint64_t now)
-{
-	return s[0].modified_nsec < now && s[0].changed_nsec < now &&
-	       s[1].modified_nsec < now && s[1].changed_nsec < now;
-}
-
-/* The time as the kernel writes it into directories. */
-static uint64_t
-file_time(void)
-{
-	struct timespec now;
-
-#ifdef CLOCK_REALTIME_COARSE
-	(void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
-#else
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-#endif
-	return nsec(&now);
-}
-
-/*
- * Reads both directories into `list`, unsorted, again while they change:
- * a rename between two reads of a directory can hide a message.  new comes
- * first, so that a message that moves to cur is seen twice and not never.
- * Leaves the stamps and what they are worth in *m.  0, or -1 with errno.
- */
-static int
-read_directories(struct maildrop *m, struct listing *list)
-{
-	const struct timespec tick = {0, TICK_MSEC * 1000000L};
-	struct stamp after[2];
-	uint64_t now;
-	unsigned unsettled = 0;
-
-	for (unsigned i = 0; i < LIST_TRIES; i++) {
-		if (i + 1 < LIST_TRIES)
-			list->count = list->names_octets = 0;
-		now = file_time();
-		if (take_stamps(m, m->stamps) == -1 ||
-		    read_directory(m, list, false) == -1 ||
-		    read_directory(m, list, true) == -1 ||
-		    take_stamps(m, after) == -1)
-			return -1;
-		m->is_quiet = same_stamps(m->stamps, after);
-		if (m->is_quiet && is_settled(after, now))
-			return 0;
-		if (!m->is_quiet)
+		if (!keep[i] ||
+		    memcmp(&m->stamps[i], &m->index.header.stamps[i],
+			sizeof(m->stamps[i])) == 0)
 			continue;
-		m->is_quiet = false;
-		if (++unsettled > TICK_TRIES)
-			return 0;
-		(void)nanosleep(&tick, NULL);
+		/* It has changed since it was looked at. */
+		listing_free(&m->list);
+		listing_free(&old);
+		return make_listing(m, none);
 	}
+	listing_unite(&m->list);
+	listing_match(&m->list, &old, keep_size);
+	listing_free(&old);
+	m->count = m->list.count;
+	m->is_loaded = m->is_changed = true;
+	m->now.has_twins = m->list.has_twins;
+	memset(m->now.stamps, 0, sizeof(m->now.stamps));
+	if (m->is_quiet)
+		memcpy(m->now.stamps, m->stamps, sizeof(m->stamps));
 	return 0;
-}
-
-/* Several names of one message become one, the last. */
-static void
-unite_twins(struct listing *list)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < list->count; i++) {
-		const char *name = list->names + list->messages[i].name;
-
-		if (kept > 0 &&
-		    compare_names(list->names + list->messages[kept - 1].name,
-			name) == 0) {
-			list->has_twins = true;
-			kept--;
-		}
-		list->messages[kept++] = list->messages[i];
-	}
-	list->count = kept;
-}
-
-static int
-make_listing(struct maildrop *m, struct listing *list)
-{
-	memset(list, 0, sizeof(*list));
-	if (read_directories(m, list) == -1) {
-		int saved = errno;
-
-		free_listing(list);
-		errno = saved;
-		return -1;
-	}
-	sorted_names = list->names;
-	if (list->count > 0)
-		qsort(list->messages, list->count, sizeof(*list->messages),
-		    compare_messages);
-	return 0;
+fail:
+	listing_free(&old);
+	return -1;
 }
 
 int
 maildir_open(struct maildrop *m, const char *path, const char *ip, char *holder)
 {
+	bool is_fresh[2];
+
 	holder[0] = '\0';
 	m->path = path;
+	m->saved_msec = now_msec();
 	m->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (m->dir == -1 || lock_take(&m->lock, m->dir, holder) == -1)
+	if (m->dir == -1 || lock_take(&m->lock, m->dir, holder) == -1 ||
+	    listing_stamp(m->dir, m->stamps) == -1)
 		return -1;
-	if (make_listing(m, &m->list) == -1)
-		return -1;
-	unite_twins(&m->list);
-	lock_sign(&m->lock, ip);
+	/* The file system's own clock, where it can be had. */
+	m->now.listed_nsec = lock_sign(&m->lock, ip);
+	if (m->now.listed_nsec == 0)
+		m->now.listed_nsec = listing_clock();
+	index_open(&m->index, m->dir);
+	for (int i = 0; i < 2; i++)
+		is_fresh[i] = index_is_fresh(
+		    &m->index, i, &m->stamps[i], m->now.listed_nsec);
+	if (!is_fresh[0] || !is_fresh[1])
+		return make_listing(m, is_fresh);
+	m->now = m->index.header;
+	m->count = m->now.count;
+	m->is_quiet = true;
 	return 0;
+}
+
+int
+maildir_load(struct maildrop *m)
+{
+	static const bool none[2] = {false, false};
+	struct stamp stamps[2];
+	size_t count = m->count;
+
+	if (m->is_loaded)
+		return 0;
+	if (index_load(&m->index, &m->list) == 0) {
+		m->is_loaded = true;
+		return 0;
+	}
+	/* Damage behind the header: list after all.  The client knows the
+	 * count of messages; it must be the same ones. */
+	index_close(&m->index);
+	memcpy(stamps, m->stamps, sizeof(stamps));
+	if (make_listing(m, none) == -1)
+		return -1;
+	if (m->count == count && listing_same_stamps(stamps, m->stamps))
+		return 0;
+	m->is_loaded = m->is_changed = false;
+	errno = EIO;
+	return -1;
+}
+
+/* Message m of the snapshot is message n now. */
+static void
+note_name(struct listing *list, struct message *m, const struct listing *other,
+    const struct message *n)
+{
+	const char *name = other->names + n->name;
+	int64_t place = m->name;
+
+	if (strcmp(list->names + m->name, name) != 0)
+		place = listing_add_name(list, name);
+	if (place == -1)
+		return;
+	if (m->in_cur != n->in_cur || m->name != (uint32_t)place)
+		m->stored = NOT_STORED;
+	m->in_cur = n->in_cur;
+	m->name = (uint32_t)place;
 }
 
 /* Notes where messages are now that were renamed since the listing was made.
@@ -369,42 +180,23 @@ maildir_open(struct maildrop *m, const char *path, const char *ip, char *holder)
 static int
 find_again(struct maildrop *m, size_t idx)
 {
-	struct listing now;
+	static const bool none[2] = {false, false};
+	struct listing now = {0};
 	struct stamp stamps[2];
 	bool is_found;
-	size_t j = 0;
 
 	errno = ENOENT;
-	if (m->is_quiet && take_stamps(m, stamps) == 0 &&
-	    same_stamps(stamps, m->stamps))
+	if (m->is_quiet && listing_stamp(m->dir, stamps) == 0 &&
+	    listing_same_stamps(stamps, m->stamps))
 		return -1;
-	if (make_listing(m, &now) == -1)
+	if (listing_read(&now, m->dir, none, m->stamps, &m->is_quiet) == -1)
 		return -1;
-	unite_twins(&now);
+	listing_unite(&now);
 	m->list.has_twins |= now.has_twins;
-	for (size_t i = 0; i < m->list.count && j < now.count; i++) {
-		struct message *message = &m->list.messages[i];
-		int order = -1;
-		int64_t place;
-
-		while (j < now.count &&
-		       (order = compare_names(now.names + now.messages[j].name,
-			    maildir_name(m, i))) < 0)
-			j++;
-		if (order != 0)
-			continue;
-		place = message->name;
-		if (strcmp(maildir_name(m, i),
-			now.names + now.messages[j].name) != 0)
-			place = add_name(
-			    &m->list, now.names + now.messages[j].name);
-		if (place == -1)
-			break;
-		message->name = (uint32_t)place;
-		message->in_cur = now.messages[j].in_cur;
-	}
-	is_found = maildir_search(&now, maildir_name(m, idx)) < now.count;
-	free_listing(&now);
+	listing_match(&m->list, &now, note_name);
+	is_found = listing_search(&now, maildir_name(m, idx)) < now.count;
+	listing_free(&now);
+	distrust(m);
 	errno = ENOENT;
 	return is_found || !m->is_quiet ? 0 : -1;
 }
@@ -424,6 +216,14 @@ is_elsewhere(struct maildrop *m, size_t idx, unsigned *tries)
 	return find_again(m, idx) == 0;
 }
 
+static void
+save(struct maildrop *m)
+{
+	index_save(&m->index, m->dir, &m->list, &m->now);
+	m->is_changed = false;
+	m->saved_msec = now_msec();
+}
+
 const char *
 maildir_name(const struct maildrop *m, size_t idx)
 {
@@ -433,8 +233,13 @@ maildir_name(const struct maildrop *m, size_t idx)
 static const char *
 path_of(const struct maildrop *m, size_t idx, char path[PATH_OCTETS])
 {
+	const char *name = maildir_name(m, idx);
+
+	/* An index may have been forged: nothing but a message's name. */
+	if (*name == '.' || strchr(name, '/') != NULL)
+		name = "";
 	(void)snprintf(path, PATH_OCTETS, "%s/%s",
-	    directories[m->list.messages[idx].in_cur], maildir_name(m, idx));
+	    directories[m->list.messages[idx].in_cur], name);
 	return path;
 }
 
@@ -460,7 +265,7 @@ hash_name(const char *name, size_t octets, char uid[UID_OCTETS + 1])
 void
 maildir_own_uid(const char *name, char uid[UID_OCTETS + 1])
 {
-	size_t octets = maildir_base_octets(name);
+	size_t octets = listing_base_octets(name);
 	bool is_odd = octets == 0 || octets > UID_OCTETS;
 
 	for (size_t i = 0; i < octets && !is_odd; i++)
@@ -529,14 +334,33 @@ maildir_octets(struct maildrop *m, size_t idx)
 	wire_count_end(&wire);
 	message->file_octets = (uint64_t)st.st_size;
 	message->octets = n == 0 ? wire.octets : message->file_octets;
+	message->stored = NOT_STORED;
+	m->is_changed = true;
+	if (now_msec() - m->saved_msec > SAVE_MSEC)
+		save(m);
 	return message->octets;
+}
+
+int
+maildir_total(struct maildrop *m, uint64_t *octets)
+{
+	*octets = m->now.octets;
+	if (!m->is_loaded && m->now.unsized == 0)
+		return 0;
+	if (maildir_load(m) == -1)
+		return -1;
+	*octets = 0;
+	for (size_t i = 0; i < m->count; i++)
+		if (!m->list.messages[i].is_deleted)
+			*octets += maildir_octets(m, i);
+	return 0;
 }
 
 /* The flags of a name, behind ":2,"; NULL if it has none of that kind. */
 static const char *
 flags_of(const char *name)
 {
-	name += maildir_base_octets(name);
+	name += listing_base_octets(name);
 	return strncmp(name, ":2,", 3) == 0 ? name + 3 : NULL;
 }
 
@@ -552,17 +376,19 @@ maildir_is_seen(const struct maildrop *m, size_t idx)
 static void
 remove_twins(struct maildrop *m, const char *name, const struct stat *st)
 {
-	struct listing list;
+	static const bool none[2] = {false, false};
+	struct listing list = {0};
+	struct stamp stamps[2];
 	char path[PATH_OCTETS];
 	struct stat twin;
+	bool is_quiet;
 
-	if (make_listing(m, &list) == -1)
+	if (listing_read(&list, m->dir, none, stamps, &is_quiet) == -1)
 		return;
-	m->is_quiet = false; /* the stamps are no longer those of m->list */
-	for (size_t i = maildir_search(&list, name); i < list.count; i++) {
+	for (size_t i = listing_search(&list, name); i < list.count; i++) {
 		const char *other = list.names + list.messages[i].name;
 
-		if (compare_names(other, name) != 0)
+		if (!listing_same_base(other, name))
 			break;
 		(void)snprintf(path, sizeof(path), "%s/%s",
 		    directories[list.messages[i].in_cur], other);
@@ -570,7 +396,7 @@ remove_twins(struct maildrop *m, const char *name, const struct stat *st)
 		    twin.st_dev == st->st_dev && twin.st_ino == st->st_ino)
 			(void)unlinkat(m->dir, path, 0);
 	}
-	free_listing(&list);
+	listing_free(&list);
 }
 
 int
@@ -598,6 +424,8 @@ maildir_remove(struct maildrop *m, size_t idx)
 	}
 	if (m->list.has_twins)
 		remove_twins(m, maildir_name(m, idx), &st);
+	m->list.messages[idx].is_gone = true;
+	distrust(m);
 	return 1;
 }
 
@@ -622,7 +450,7 @@ static bool
 seen_name(const struct maildrop *m, size_t idx, char path[PATH_OCTETS + 8])
 {
 	const char *name = maildir_name(m, idx), *flags = flags_of(name);
-	int base = (int)maildir_base_octets(name), before;
+	int base = (int)listing_base_octets(name), before;
 
 	if (name[base] == '\0')
 		flags = "";
@@ -640,8 +468,10 @@ seen_name(const struct maildrop *m, size_t idx, char path[PATH_OCTETS + 8])
 int
 maildir_mark_seen(struct maildrop *m, size_t idx)
 {
+	struct message *message = &m->list.messages[idx];
 	char from[PATH_OCTETS], to[PATH_OCTETS + 8];
 	unsigned tries = 0;
+	int64_t place;
 	int result;
 
 	do {
@@ -651,6 +481,13 @@ maildir_mark_seen(struct maildrop *m, size_t idx)
 	} while (result == -1 && is_elsewhere(m, idx, &tries));
 	if (result == -1)
 		return errno == ENOENT ? 0 : -1;
+	distrust(m);
+	place = listing_add_name(&m->list, to + 4);
+	if (place != -1) {
+		message->name = (uint32_t)place;
+		message->in_cur = true;
+	}
+	message->stored = NOT_STORED;
 	return 1;
 }
 
@@ -680,5 +517,7 @@ maildir_adjust_quota(struct maildrop *m)
 void
 maildir_close(struct maildrop *m)
 {
+	if (m->is_changed)
+		save(m);
 	lock_release(&m->lock, m->dir);
 }

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "index.h"
+#include "listing.h"
 #include "lock.h"
 #include "uidl.h"
 
@@ -16,40 +18,20 @@ enum {
 	READ_OCTETS = 65536
 };
 
-#define OCTETS_UNKNOWN UINT64_MAX
-
-/* A message of the snapshot. */
-struct message {
-	uint64_t octets;      /* on the wire, or OCTETS_UNKNOWN */
-	uint64_t file_octets; /* the file's, when they were counted */
-	uint32_t name;	      /* its place in the listing's names */
-	bool in_cur;	      /* else in new */
-	bool is_deleted;
-	bool is_retrieved;
-};
-
-/* Messages by delivery time and name, and their names. */
-struct listing {
-	struct message *messages;
-	size_t count, room;
-	char *names;
-	size_t names_octets, names_room;
-	bool has_twins; /* some name was found more than once */
-};
-
-/* What tells that a directory is as it was. */
-struct stamp {
-	uint64_t device, inode, modified_nsec, changed_nsec;
-};
-
 /* A maildrop: the snapshot that a session works on. */
 struct maildrop {
 	const char *path; /* as configured, for the log */
 	int dir;
 	struct lock lock;
+	size_t count;	/* messages, deleted ones too */
+	bool is_loaded; /* and `list` says which */
 	struct listing list;
-	struct stamp stamps[2]; /* of new and cur, when they were listed */
+	struct stamp stamps[2]; /* of new and cur, when last listed */
 	bool is_quiet;		/* and nothing changed meanwhile */
+	struct index index;
+	struct index_header now; /* what the index is to say */
+	bool is_changed;	 /* and does not say yet */
+	int64_t saved_msec;	 /* when it was written last */
 	struct uidl uidl;
 	uint64_t removed, removed_octets; /* as a quota counts them */
 	char buffer[READ_OCTETS];
@@ -60,6 +42,10 @@ struct maildrop {
  * LOCK_TEXT_OCTETS) says which.  `ip` is the client's, or "". */
 int maildir_open(
     struct maildrop *m, const char *path, const char *ip, char *holder);
+
+/* Makes m->list valid, which the index may have spared so far.  0; or -1 with
+ * errno if that cannot be done any more, and then the session has to end. */
+int maildir_load(struct maildrop *m);
 
 /* The name of message idx, without its directory; valid until the next call
  * that may look for a message again. */
@@ -81,6 +67,10 @@ int maildir_open_message(struct maildrop *m, size_t idx, struct stat *st);
  * the octets of its file, one that is gone has none. */
 uint64_t maildir_octets(struct maildrop *m, size_t idx);
 
+/* The octets of all messages that are not deleted.  0, or -1 with errno as
+ * maildir_load. */
+int maildir_total(struct maildrop *m, uint64_t *octets);
+
 /* Whether message idx has the seen flag. */
 bool maildir_is_seen(const struct maildrop *m, size_t idx);
 
@@ -96,14 +86,7 @@ int maildir_mark_seen(struct maildrop *m, size_t idx);
  * 0, or -1 with errno. */
 int maildir_adjust_quota(struct maildrop *m);
 
-/* Unlocks. */
+/* Saves the index and unlocks. */
 void maildir_close(struct maildrop *m);
-
-/* The octets of `name` that identify the message: up to its flags. */
-size_t maildir_base_octets(const char *name);
-
-/* The idx of the message whose name up to its flags is `base`, or the count
- * of messages if none has it. */
-size_t maildir_search(const struct listing *list, const char *base);
 
 #endif

@@ -27,13 +27,29 @@ static struct {
 	unsigned long long retrieved, octets, removed;
 } session;
 
+/* Whether it is known which messages there are.  If they cannot be known any
+ * more, the client is told and the connection ends. */
+static bool
+load(struct client *c)
+{
+	if (maildir_load(&drop) == 0)
+		return true;
+	log_error("cannot list the maildrop any more", drop.path);
+	reply_err(&c->stream, "SYS/TEMP", "maildrop cannot be read now");
+	(void)stream_flush(&c->stream);
+	c->stream.broken = LINE_CLOSED;
+	return false;
+}
+
 static bool
 find_message(struct client *c, uint64_t msgno, size_t *idx)
 {
-	if (msgno < 1 || msgno > drop.list.count) {
+	if (msgno < 1 || msgno > drop.count) {
 		reply_err(&c->stream, NULL, "no such message");
 		return false;
 	}
+	if (!load(c))
+		return false;
 	*idx = (size_t)msgno - 1;
 	if (drop.list.messages[*idx].is_deleted) {
 		reply_err(&c->stream, NULL, "message is deleted");
@@ -42,73 +58,94 @@ find_message(struct client *c, uint64_t msgno, size_t *idx)
 	return true;
 }
 
-/* The octets of all messages that are not deleted. */
-static uint64_t
-total_octets(void)
-{
-	uint64_t total = 0;
-
-	for (size_t i = 0; i < drop.list.count; i++)
-		if (!drop.list.messages[i].is_deleted)
-			total += maildir_octets(&drop, i);
-	return total;
-}
-
 static size_t
 left(void)
 {
-	return drop.list.count - deleted;
+	return drop.count - deleted;
+}
+
+/* The octets of all that is left, or false as load() does. */
+static bool
+total(struct client *c, unsigned long long *octets)
+{
+	uint64_t sum;
+
+	if (maildir_total(&drop, &sum) == -1 && !load(c))
+		return false;
+	*octets = sum;
+	return true;
 }
 
 enum result
 cmd_stat(struct client *c, const struct argument *a)
 {
+	unsigned long long octets;
+
 	(void)a;
-	reply_ok(
-	    &c->stream, "%zu %llu", left(), (unsigned long long)total_octets());
+	if (!total(c, &octets))
+		return RESULT_BROKEN;
+	reply_ok(&c->stream, "%zu %llu", left(), octets);
+	return RESULT_OK;
+}
+
+/* A line of LIST: "msgno octets"; or of UIDL: "msgno unique-id". */
+static void
+reply_size(struct stream *s, size_t idx)
+{
+	reply_number(s, idx + 1, ' ');
+	reply_number(s, maildir_octets(&drop, idx), '\r');
+	stream_put(s, "\n", 1);
+}
+
+static void
+reply_uid(struct stream *s, size_t idx)
+{
+	char uid[UID_OCTETS + 1];
+
+	maildir_uid(&drop, idx, uid);
+	reply_number(s, idx + 1, ' ');
+	stream_put(s, uid, strlen(uid));
+	stream_put(s, "\r\n", 2);
+}
+
+/* The one line that was asked for, or all of them. */
+static enum result
+reply_items(struct stream *s, const struct argument *a,
+    void (*reply)(struct stream *, size_t))
+{
+	if (a->has_message) {
+		reply_ok_begin(s);
+		reply(s, a->idx);
+		return RESULT_OK;
+	}
+	for (size_t i = 0; i < drop.count; i++)
+		if (!drop.list.messages[i].is_deleted)
+			reply(s, i);
+	reply_dot(s);
 	return RESULT_OK;
 }
 
 enum result
 cmd_list(struct client *c, const struct argument *a)
 {
-	struct stream *s = &c->stream;
+	unsigned long long octets;
 
-	if (a->has_message) {
-		reply_ok(s, "%zu %llu", a->idx + 1,
-		    (unsigned long long)maildir_octets(&drop, a->idx));
-		return RESULT_OK;
-	}
-	reply_ok(s, "%zu messages (%llu octets)", left(),
-	    (unsigned long long)total_octets());
-	for (size_t i = 0; i < drop.list.count; i++)
-		if (!drop.list.messages[i].is_deleted)
-			reply_line(s, "%zu %llu", i + 1,
-			    (unsigned long long)maildir_octets(&drop, i));
-	reply_dot(s);
-	return RESULT_OK;
+	if (!load(c) || (!a->has_message && !total(c, &octets)))
+		return RESULT_BROKEN;
+	if (!a->has_message)
+		reply_ok(
+		    &c->stream, "%zu messages (%llu octets)", left(), octets);
+	return reply_items(&c->stream, a, reply_size);
 }
 
 enum result
 cmd_uidl(struct client *c, const struct argument *a)
 {
-	struct stream *s = &c->stream;
-	char uid[UID_OCTETS + 1];
-
-	if (a->has_message) {
-		maildir_uid(&drop, a->idx, uid);
-		reply_ok(s, "%zu %s", a->idx + 1, uid);
-		return RESULT_OK;
-	}
-	reply_ok(s, "unique-ids follow");
-	for (size_t i = 0; i < drop.list.count; i++) {
-		if (drop.list.messages[i].is_deleted)
-			continue;
-		maildir_uid(&drop, i, uid);
-		reply_line(s, "%zu %s", i + 1, uid);
-	}
-	reply_dot(s);
-	return RESULT_OK;
+	if (!load(c))
+		return RESULT_BROKEN;
+	if (!a->has_message)
+		reply_ok(&c->stream, "unique-ids follow");
+	return reply_items(&c->stream, a, reply_uid);
 }
 
 /* A line about one message, with -v. */
@@ -301,7 +338,7 @@ enum result
 cmd_rset(struct client *c, const struct argument *a)
 {
 	(void)a;
-	for (size_t i = 0; i < drop.list.count; i++)
+	for (size_t i = 0; deleted > 0 && i < drop.count; i++)
 		drop.list.messages[i].is_deleted = false;
 	deleted = 0;
 	last = 0;
@@ -323,8 +360,10 @@ enum result
 cmd_last(struct client *c, const struct argument *a)
 {
 	(void)a;
+	if (!load(c))
+		return RESULT_BROKEN;
 	if (!has_last) {
-		last_seen = drop.list.count;
+		last_seen = drop.count;
 		while (last_seen > 0 && !maildir_is_seen(&drop, last_seen - 1))
 			last_seen--;
 		has_last = true;
@@ -339,7 +378,7 @@ update(const struct client *c)
 {
 	bool is_complete = true;
 
-	for (size_t i = 0; i < drop.list.count; i++) {
+	for (size_t i = 0; drop.is_loaded && i < drop.count; i++) {
 		const struct message *message = &drop.list.messages[i];
 		int moved = 0, removed = 0;
 
@@ -438,13 +477,13 @@ session_run(struct client *c)
 		    "login user=%s ip=%s mechanism=%s tls=%s messages=%llu",
 		    session.user, c->peer.ip, session.mechanism,
 		    flag(c, 's') ? "yes" : "no",
-		    (unsigned long long)drop.list.count);
-		reply_ok(&c->stream, "%zu messages", drop.list.count);
+		    (unsigned long long)drop.count);
+		reply_ok(&c->stream, "%zu messages", drop.count);
 		reason = command_loop(c, &state);
 		log_event("end user=%s ip=%s retrieved=%llu octets=%llu "
 			  "deleted=%llu left=%llu seconds=%llu reason=%s",
 		    session.user, c->peer.ip, session.retrieved, session.octets,
-		    session.removed, drop.list.count - session.removed,
+		    session.removed, drop.count - session.removed,
 		    (unsigned long long)(now_msec() - begin) / 1000,
 		    reason_text(reason));
 		maildir_close(&drop);

@@ -293,11 +293,17 @@ put_format(struct stream *s, const char *format, va_list arguments)
 }
 
 void
+reply_ok_begin(struct stream *s)
+{
+	stream_put(s, "+OK ", 4);
+}
+
+void
 reply_ok(struct stream *s, const char *format, ...)
 {
 	va_list arguments;
 
-	stream_put(s, "+OK ", 4);
+	reply_ok_begin(s);
 	va_start(arguments, format);
 	put_format(s, format, arguments);
 	va_end(arguments);
@@ -327,6 +333,18 @@ reply_line(struct stream *s, const char *format, ...)
 	va_start(arguments, format);
 	put_format(s, format, arguments);
 	va_end(arguments);
+}
+
+void
+reply_number(struct stream *s, uint64_t number, char behind)
+{
+	char text[24], *p = text + sizeof(text);
+
+	*--p = behind;
+	do
+		*--p = (char)('0' + number % 10);
+	while ((number /= 10) > 0);
+	stream_put(s, p, (size_t)(text + sizeof(text) - p));
 }
 
 void

@@ -109,7 +109,7 @@ parse_line(struct uidl *u, char *line, size_t octets)
 	    !is_uid(blank + 1))
 		return false;
 	*blank = '\0';
-	line[maildir_base_octets(line)] = '\0';
+	line[listing_base_octets(line)] = '\0';
 	u->entries[u->count].name = line;
 	u->entries[u->count++].uid = blank + 1;
 	return true;
@@ -171,7 +171,7 @@ refuse_taken(struct uidl *u, const struct listing *list)
 		e = bsearch(&key, u->entries, u->count, sizeof(*e), same_uid);
 		if (e == NULL || e->name == NULL ||
 		    (strncmp(e->name, name, strlen(e->name)) == 0 &&
-			maildir_base_octets(name) == strlen(e->name)))
+			listing_base_octets(name) == strlen(e->name)))
 			continue;
 		complain("the unique-id of another message", own);
 		e->name = NULL;
@@ -202,7 +202,7 @@ uidl_load(struct uidl *u, int dir, const struct listing *list)
 const char *
 uidl_find(const struct uidl *u, const char *name)
 {
-	size_t octets = maildir_base_octets(name), low = 0, high = u->count;
+	size_t octets = listing_base_octets(name), low = 0, high = u->count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
