@@ -414,8 +414,7 @@ greeter_run(struct client *c, int monitor)
 	enum reason reason;
 
 	control = monitor;
-	stream_open(&c->stream, 0, 1, false);
-	c->stream.write_msec = (int64_t)AUTH_IDLE_SEC * 1000;
+	stream_open(&c->stream, 0, 1, false, (int64_t)AUTH_IDLE_SEC * 1000);
 	if (flag(c, 'a') && make_stamp(c->options.host) == -1)
 		return EXIT_SYSTEM;
 	if (sandbox_enter(ROLE_GREETER, &c->options) == -1)

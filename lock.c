@@ -85,6 +85,7 @@ lock_take(struct lock *lock, int dir, char *holder)
 
 	holder[0] = '\0';
 	lock->file = -1;
+	lock->has_first = has_first;
 	if (!has_first && errno == EWOULDBLOCK) {
 		file = openat(dir, LOCK_NAME,
 		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -132,5 +133,7 @@ lock_release(struct lock *lock, int dir)
 	if (lock->file != -1)
 		(void)close(lock->file);
 	lock->file = -1;
-	(void)flock(dir, LOCK_UN);
+	if (lock->has_first)
+		(void)flock(dir, LOCK_UN);
+	lock->has_first = false;
 }

@@ -2,6 +2,7 @@
 #ifndef POP3D_LOCK_H
 #define POP3D_LOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,7 +12,8 @@ enum {
 
 /* A maildrop's lock (RFC 1939 section 4: exclusive access). */
 struct lock {
-	int file; /* pop3d.lock, or -1 */
+	int file;	/* pop3d.lock, or -1 */
+	bool has_first; /* the directory's lock */
 };
 
 /*

@@ -9,6 +9,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@
 enum {
 	LINE_OCTETS = 4096, /* at most PIPE_BUF: written whole or not at all */
 	LINE_RESERVE = 4,   /* no value uses it: a quote and the line's end */
-	WAIT_MSEC = 500	    /* for a reader that is behind */
+	WAIT_MSEC = 500,    /* for a reader that is behind */
+	SYSLOG_FD = 10
 };
 
 static char line[LINE_OCTETS];
@@ -30,26 +32,36 @@ static size_t line_octets;
 static int syslog_fd = -1;
 static bool use_stderr = true;
 
+/* Whether standard error is the client's, and no terminal. */
 static bool
-same_file(int a, int b)
+is_clients(void)
 {
-	struct stat x, y;
+	struct stat st[3];
 
-	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev &&
-	       x.st_ino == y.st_ino;
+	for (int fd = 0; fd < 3; fd++)
+		if (fstat(fd, &st[fd]) == -1)
+			return false;
+	for (int fd = 0; fd < 2; fd++)
+		if (st[fd].st_dev == st[2].st_dev &&
+		    st[fd].st_ino == st[2].st_ino)
+			return !isatty(2);
+	return false;
 }
 
 bool
 log_open(bool to_syslog)
 {
 	struct sockaddr_un address = {AF_UNIX, "/dev/log"};
-	bool is_client = (same_file(2, 0) || same_file(2, 1)) && !isatty(2);
+	bool is_client = is_clients();
+	int fd;
 
 	use_stderr = !to_syslog && !is_client;
 	if (use_stderr)
 		return is_client;
-	syslog_fd =
-	    socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* Out of the way of 3 and 4, which a checkpassword program has. */
+	syslog_fd = fcntl(fd, F_DUPFD_CLOEXEC, SYSLOG_FD);
+	(void)close(fd);
 	(void)connect(syslog_fd, (struct sockaddr *)&address, sizeof(address));
 	return is_client;
 }
@@ -91,8 +103,9 @@ log_event(const char *format, ...)
 	int saved = errno;
 
 	line_octets = 0;
-	(void)snprintf(number, sizeof(number),
-	    "<%d>pop3d[%ld]: ", LOG_MAIL | LOG_INFO, (long)getpid());
+	if (!use_stderr)
+		(void)snprintf(number, sizeof(number),
+		    "<%d>pop3d[%ld]: ", LOG_MAIL | LOG_INFO, (long)getpid());
 	put(use_stderr ? "pop3d: " : number, false);
 	put("event=", false);
 	va_start(values, format);

@@ -110,7 +110,7 @@ maildir_open(struct maildrop *m, const char *path, const char *ip, char *holder)
 	holder[0] = '\0';
 	m->path = path;
 	m->saved_msec = now_msec();
-	m->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	m->dir = openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (m->dir == -1 || lock_take(&m->lock, m->dir, holder) == -1 ||
 	    listing_stamp(m->dir, m->stamps) == -1)
 		return -1;
@@ -268,12 +268,14 @@ maildir_own_uid(const char *name, char uid[UID_OCTETS + 1])
 	size_t octets = listing_base_octets(name);
 	bool is_odd = octets == 0 || octets > UID_OCTETS;
 
-	for (size_t i = 0; i < octets && !is_odd; i++)
+	for (size_t i = 0; i < octets && !is_odd; i++) {
+		uid[i] = name[i];
 		is_odd = name[i] < 0x21 || name[i] > 0x7e;
+	}
 	if (is_odd)
 		hash_name(name, octets, uid);
 	else
-		(void)snprintf(uid, UID_OCTETS + 1, "%.*s", (int)octets, name);
+		uid[octets] = '\0';
 }
 
 void

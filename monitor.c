@@ -94,20 +94,19 @@ own_path(void)
 	return path;
 }
 
-/* The checkpassword program's arguments: its own, then the session's. */
+/* The checkpassword program's arguments: its own, then the session's; static,
+ * with room for ARGUMENTS_MOST of its own. */
 static char **
 build_arguments(const struct options *o)
 {
+	static char *list[ARGUMENTS_MOST + SESSION_ARGUMENTS + 3];
 	static char flags[FLAGS + 3];
 	size_t n = 0;
-	char **list;
 
-	while (o->program[n] != NULL)
+	while (o->program[n] != NULL && n < ARGUMENTS_MOST) {
+		list[n] = o->program[n];
 		n++;
-	list = calloc(n + SESSION_ARGUMENTS + 3, sizeof(*list));
-	if (list == NULL)
-		_exit(EXIT_SYSTEM);
-	memcpy(list, o->program, n * sizeof(*list));
+	}
 	(void)snprintf(flags, sizeof(flags), "-t%s", o->flags);
 	list[n++] = own_path();
 	list[n++] = flags;
@@ -143,11 +142,10 @@ run_program(const struct client *c, const struct request *r, int credentials,
 	if (!isatty(0))
 		(void)setpgid(0, 0);
 	set_environment(c, r);
-	if ((credentials = fcntl(credentials, F_DUPFD, 10)) == -1 ||
-	    (takeover = fcntl(takeover, F_DUPFD, 10)) == -1 ||
-	    dup2(credentials, CREDENTIALS_FD) == -1 ||
-	    dup2(takeover, TAKEOVER_FD) == -1 || close(credentials) == -1 ||
-	    close(takeover) == -1)
+	/* The control socket came first and is below 4: no pipe is there, and
+	 * one that is at 4 is copied before it is overwritten. */
+	if (dup2(credentials, CREDENTIALS_FD) == -1 ||
+	    dup2(takeover, TAKEOVER_FD) == -1)
 		_exit(EXIT_SYSTEM);
 	if (c->stderr_is_client) {
 		null = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -165,6 +163,25 @@ run_program(const struct client *c, const struct request *r, int credentials,
 	(void)signal(SIGPIPE, SIG_IGN); /* it may be the log that is closed */
 	log_error("cannot run the checkpassword program", arguments[0]);
 	_exit(EXIT_SYSTEM);
+}
+
+/* Writes what the pipe takes of the credentials. */
+static void
+write_credentials(struct attempt *a)
+{
+	ssize_t n =
+	    write(a->credentials, a->text + a->done, a->octets - a->done);
+
+	if (n == -1 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0)
+		a->done += (size_t)n;
+	/* A program that does not want them all is welcome. */
+	if (n == -1 || a->done == a->octets) {
+		explicit_bzero(a->text, a->octets);
+		(void)close(a->credentials);
+		a->credentials = -1;
+	}
 }
 
 /* Starts the program; 0, or -1 after a line in the log. */
@@ -201,26 +218,8 @@ start_program(
 		a->octets += lengths[i];
 		a->text[a->octets++] = '\0';
 	}
+	write_credentials(a); /* mostly, all at once */
 	return 0;
-}
-
-/* Writes what the pipe takes of the credentials. */
-static void
-write_credentials(struct attempt *a)
-{
-	ssize_t n =
-	    write(a->credentials, a->text + a->done, a->octets - a->done);
-
-	if (n == -1 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n > 0)
-		a->done += (size_t)n;
-	/* A program that does not want them all is welcome. */
-	if (n == -1 || a->done == a->octets) {
-		explicit_bzero(a->text, a->octets);
-		(void)close(a->credentials);
-		a->credentials = -1;
-	}
 }
 
 /* Reads the take-over message, if it is there. */

@@ -4,13 +4,27 @@
  * the checked forms of three functions that fortified code calls, and
  * arc4random_buf.  Linked by static-cc into the static programs, where a
  * linker takes only what is missing.
+ *
+ * And the calls that change identity, without what musl does to have all of
+ * a process's threads follow, which these programs do not have: it costs
+ * forty system calls a session.
  */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <grp.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Where the plain names are of the time of 16-bit identities. */
+#ifndef SYS_setuid32
+#define SYS_setuid32 SYS_setuid
+#define SYS_setgid32 SYS_setgid
+#define SYS_setgroups32 SYS_setgroups
+#endif
 
 void __explicit_bzero_chk(void *data, size_t octets, size_t room);
 int __snprintf_chk(
@@ -56,4 +70,22 @@ arc4random_buf(void *data, size_t octets)
 		p += n;
 		octets -= (size_t)n;
 	}
+}
+
+int
+setuid(uid_t uid)
+{
+	return (int)syscall(SYS_setuid32, uid);
+}
+
+int
+setgid(gid_t gid)
+{
+	return (int)syscall(SYS_setgid32, gid);
+}
+
+int
+setgroups(size_t count, const gid_t *groups)
+{
+	return (int)syscall(SYS_setgroups32, count, groups);
 }

@@ -174,6 +174,8 @@ parse_options(int argc, char **argv, struct options *o)
 	argv += optind;
 	argc -= optind;
 	o->program = argc > 0 ? argv : bundled;
+	if (argc > ARGUMENTS_MOST)
+		return "too many arguments for the checkpassword program";
 	is_session = strchr(o->flags, 't') != NULL;
 	if (is_session &&
 	    (argc > 1 || o->tries + o->uid > 0 || o->root != NULL))

@@ -24,6 +24,7 @@ enum {
 };
 
 enum {
+	ARGUMENTS_MOST = 256,  /* of the checkpassword program */
 	FLAGS = 16,	       /* letters, at most */
 	SESSION_ARGUMENTS = 16 /* of the session, at most */
 };

@@ -88,39 +88,42 @@ cmd_stat(struct client *c, const struct argument *a)
 	return RESULT_OK;
 }
 
-/* A line of LIST: "msgno octets"; or of UIDL: "msgno unique-id". */
-static void
-reply_size(struct stream *s, size_t idx)
+/* What LIST and UIDL say of one message. */
+static const char *
+size_text(size_t idx)
 {
-	reply_number(s, idx + 1, ' ');
-	reply_number(s, maildir_octets(&drop, idx), '\r');
-	stream_put(s, "\n", 1);
+	static char text[24];
+	char *p = text + sizeof(text) - 1;
+	uint64_t octets = maildir_octets(&drop, idx);
+
+	do
+		*--p = (char)('0' + octets % 10);
+	while ((octets /= 10) > 0);
+	return p;
 }
 
-static void
-reply_uid(struct stream *s, size_t idx)
+static const char *
+uid_text(size_t idx)
 {
-	char uid[UID_OCTETS + 1];
+	static char uid[UID_OCTETS + 1];
 
 	maildir_uid(&drop, idx, uid);
-	reply_number(s, idx + 1, ' ');
-	stream_put(s, uid, strlen(uid));
-	stream_put(s, "\r\n", 2);
+	return uid;
 }
 
-/* The one line that was asked for, or all of them. */
+/* The one line that was asked for, or the status line and all of them. */
 static enum result
-reply_items(struct stream *s, const struct argument *a,
-    void (*reply)(struct stream *, size_t))
+reply_items(struct stream *s, const struct argument *a, const char *status,
+    const char *(*text)(size_t idx))
 {
 	if (a->has_message) {
-		reply_ok_begin(s);
-		reply(s, a->idx);
+		reply_ok(s, "%zu %s", a->idx + 1, text(a->idx));
 		return RESULT_OK;
 	}
+	reply_ok(s, "%s", status);
 	for (size_t i = 0; i < drop.count; i++)
 		if (!drop.list.messages[i].is_deleted)
-			reply(s, i);
+			reply_item(s, i + 1, text(i));
 	reply_dot(s);
 	return RESULT_OK;
 }
@@ -128,14 +131,14 @@ reply_items(struct stream *s, const struct argument *a,
 enum result
 cmd_list(struct client *c, const struct argument *a)
 {
-	unsigned long long octets;
+	unsigned long long octets = 0;
+	char status[80];
 
 	if (!load(c) || (!a->has_message && !total(c, &octets)))
 		return RESULT_BROKEN;
-	if (!a->has_message)
-		reply_ok(
-		    &c->stream, "%zu messages (%llu octets)", left(), octets);
-	return reply_items(&c->stream, a, reply_size);
+	(void)snprintf(status, sizeof(status), "%zu messages (%llu octets)",
+	    left(), octets);
+	return reply_items(&c->stream, a, status, size_text);
 }
 
 enum result
@@ -143,9 +146,7 @@ cmd_uidl(struct client *c, const struct argument *a)
 {
 	if (!load(c))
 		return RESULT_BROKEN;
-	if (!a->has_message)
-		reply_ok(&c->stream, "unique-ids follow");
-	return reply_items(&c->stream, a, reply_uid);
+	return reply_items(&c->stream, a, "unique-ids follow", uid_text);
 }
 
 /* A line about one message, with -v. */
@@ -254,7 +255,6 @@ send_message(
 {
 	struct message *message = &drop.list.messages[idx];
 	struct wire wire = {.body_lines = is_top ? lines : UINT64_MAX};
-	struct wire count = {0};
 	uint64_t rest = 0, listed = message->octets;
 	bool is_cut = false;
 	struct stat st;
@@ -275,7 +275,6 @@ send_message(
 	}
 	announce(c, message, &st, (size_t)n);
 	while (n > 0 && !is_cut && c->stream.broken == LINE_OK) {
-		wire_count(&count, drop.buffer, (size_t)n);
 		rest -= (uint64_t)n;
 		is_cut = wire_send(&c->stream, &wire, drop.buffer, (size_t)n);
 		n = is_cut ? 0 : read_part(fd, rest);
@@ -289,9 +288,13 @@ send_message(
 	*is_whole = !is_cut;
 	if (is_cut)
 		return RESULT_OK;
-	wire_count_end(&count);
-	session.octets += count.octets;
-	message->octets = count.octets;
+	session.octets += wire.octets;
+	/* What was sent is what counts, whatever was announced. */
+	if (listed != wire.octets) {
+		message->octets = wire.octets;
+		message->stored = NOT_STORED;
+		drop.is_changed = true;
+	}
 	message->file_octets = (uint64_t)st.st_size;
 	errno = 0;
 	if (listed != OCTETS_UNKNOWN && listed != message->octets)
@@ -466,8 +469,7 @@ session_run(struct client *c)
 		path = getenv("MAILDIR");
 	if (path == NULL || *path == '\0')
 		path = "Maildir";
-	stream_open(&c->stream, 0, 1, true);
-	c->stream.write_msec = state.idle_msec;
+	stream_open(&c->stream, 0, 1, true, state.idle_msec);
 	if (sandbox_enter(ROLE_SESSION, &c->options) == -1) {
 		reply_err(&c->stream, "SYS/PERM", "root has no maildrop");
 	} else if (maildir_open(&drop, path, c->peer.ip, holder) == -1) {

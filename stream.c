@@ -27,7 +27,11 @@ enum {
 	KEEP_INTERVAL_SEC = 15,
 	KEEP_PROBES = 4,
 	TLS_HANDSHAKE = 0x16, /* the first octet of a TLS client hello */
-	REPLY_OCTETS = 512    /* RFC 2449 section 4 */
+	REPLY_OCTETS = 512,   /* RFC 2449 section 4 */
+	DIGITS = 20,	      /* of a number */
+	ITEM_OCTETS = DIGITS + 80,
+	WIRE_ROOM = 1024, /* less is not worth a line of a message */
+	BLOCK_SLACK_MSEC = 20
 };
 
 int64_t
@@ -72,14 +76,22 @@ stream_tune(int fd)
 }
 
 void
-stream_open(struct stream *s, int in, int out, bool read_ahead)
+stream_open(
+    struct stream *s, int in, int out, bool read_ahead, int64_t idle_msec)
 {
+	struct timeval wait = {.tv_sec = (time_t)(idle_msec / 1000)};
+
 	s->in = in;
 	s->out = out;
 	s->in_socket = is_socket(in);
 	s->out_socket = is_socket(out);
 	s->read_ahead = read_ahead;
 	s->first_line = !read_ahead; /* what a stranger says first */
+	s->write_msec = idle_msec;
+	/* One call a command, instead of two, waits and receives. */
+	if (read_ahead && s->in_socket &&
+	    setsockopt(in, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) == 0)
+		s->block_msec = idle_msec;
 }
 
 /* Waits for fd; 1 ready, 0 the deadline has passed, -1 with errno. */
@@ -164,10 +176,10 @@ stream_put(struct stream *s, const void *data, size_t octets)
 	}
 }
 
-/* Takes input that is there, as much as s->read_ahead allows: the octets
- * are in s->input.  Returns their number, 0 at the end, -1 with errno. */
+/* Takes input, as much as s->read_ahead allows: the octets are in s->input.
+ * Returns their number, 0 at the end, -1 with errno. */
 static ssize_t
-take(struct stream *s)
+take(struct stream *s, int flags)
 {
 	const char *lf;
 	ssize_t n;
@@ -176,7 +188,7 @@ take(struct stream *s)
 		return read(
 		    s->in, s->input, s->read_ahead ? sizeof(s->input) : 1);
 	n = recv(s->in, s->input, sizeof(s->input),
-	    MSG_DONTWAIT | (s->read_ahead ? 0 : MSG_PEEK));
+	    flags | (s->read_ahead ? 0 : MSG_PEEK));
 	if (n <= 0 || s->read_ahead)
 		return n;
 	/* Consume what was seen, but nothing behind the line: whoever is
@@ -192,20 +204,29 @@ take(struct stream *s)
 static enum line
 fill(struct stream *s)
 {
-	ssize_t n;
+	ssize_t n = -1;
+	int ready;
 
 	if (!s->more_waiting && stream_flush(s) == -1)
 		return s->broken;
-	do {
-		int ready = wait_for(s->in, POLLIN, s->deadline);
-
+	/* The wait for a new command is what the socket itself waits, but for
+	 * the time since the deadline was set. */
+	if (s->block_msec > 0 &&
+	    s->deadline - now_msec() > s->block_msec - BLOCK_SLACK_MSEC) {
+		n = take(s, 0);
+		if (n == -1 && errno != EINTR)
+			return try_again() ? LINE_TIMEOUT : LINE_CLOSED;
+	}
+	while (n == -1) {
+		ready = wait_for(s->in, POLLIN, s->deadline);
 		if (ready == 0)
 			return LINE_TIMEOUT;
-		if (ready == -1)
+		if (ready == 1)
+			n = take(s, MSG_DONTWAIT);
+		if (n == -1 && (ready == -1 || !try_again()))
 			return LINE_CLOSED;
-		n = take(s);
-	} while (n == -1 && try_again());
-	if (n <= 0)
+	}
+	if (n == 0)
 		return LINE_CLOSED;
 	s->in_begin = 0;
 	s->in_end = (size_t)n;
@@ -293,17 +314,11 @@ put_format(struct stream *s, const char *format, va_list arguments)
 }
 
 void
-reply_ok_begin(struct stream *s)
-{
-	stream_put(s, "+OK ", 4);
-}
-
-void
 reply_ok(struct stream *s, const char *format, ...)
 {
 	va_list arguments;
 
-	reply_ok_begin(s);
+	stream_put(s, "+OK ", 4);
 	va_start(arguments, format);
 	put_format(s, format, arguments);
 	va_end(arguments);
@@ -336,15 +351,19 @@ reply_line(struct stream *s, const char *format, ...)
 }
 
 void
-reply_number(struct stream *s, uint64_t number, char behind)
+reply_item(struct stream *s, uint64_t number, const char *text)
 {
-	char text[24], *p = text + sizeof(text);
+	char line[ITEM_OCTETS], *p = line + DIGITS, *begin = p;
 
-	*--p = behind;
 	do
-		*--p = (char)('0' + number % 10);
+		*--begin = (char)('0' + number % 10);
 	while ((number /= 10) > 0);
-	stream_put(s, p, (size_t)(text + sizeof(text) - p));
+	*p++ = ' ';
+	while (*text != '\0' && p < line + sizeof(line) - 2)
+		*p++ = *text++;
+	*p++ = '\r';
+	*p++ = '\n';
+	stream_put(s, begin, (size_t)(p - begin));
 }
 
 void
@@ -353,71 +372,122 @@ reply_dot(struct stream *s)
 	stream_put(s, ".\r\n", 3);
 }
 
+/* Eight octets as a word, and which of them are c: 0x80 for each. */
+static uint64_t
+load(const char *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+static uint64_t
+equal(uint64_t word, unsigned char c)
+{
+	const uint64_t low = 0x7f7f7f7f7f7f7f7f;
+
+	word ^= 0x0101010101010101 * c;
+	return ~(((word & low) + low) | word | low);
+}
+
 void
 wire_count(struct wire *w, const char *data, size_t octets)
 {
-	uint64_t bare = 0;
+	uint64_t bare = 0, lf;
+	size_t i = 1;
 
 	if (octets == 0)
 		return;
 	bare += data[0] == '\n' && !w->after_cr;
-	for (size_t i = 1; i < octets; i++)
-		bare += (data[i] == '\n') & (data[i - 1] != '\r');
+	/* A LF in the octets from i on, without a CR one octet before it. */
+	for (; octets - i >= sizeof(lf) && i < octets; i += sizeof(lf)) {
+		lf = equal(load(data + i), '\n');
+		lf &= ~equal(load(data + i - 1), '\r');
+		bare += ((lf >> 7) * 0x0101010101010101) >> 56;
+	}
+	for (; i < octets; i++)
+		bare += data[i] == '\n' && data[i - 1] != '\r';
 	w->octets += octets + bare;
 	w->after_cr = data[octets - 1] == '\r';
-	w->in_line = data[octets - 1] != '\n';
+	w->line_octets = data[octets - 1] != '\n';
 }
 
 void
 wire_count_end(struct wire *w)
 {
-	if (w->in_line)
+	if (w->line_octets > 0)
 		w->octets += 2;
-	w->in_line = false;
+	w->line_octets = 0;
 }
 
-/* The end of a line, of which `part` octets at `data` are not sent yet;
- * returns whether it was an empty one. */
-static bool
-end_line(struct stream *s, struct wire *w, const char *data, size_t part)
+/* Sends a part for which there is room, up to its first LF; returns the
+ * octets that were used.  *is_end: the LF was among them. */
+static size_t
+send_line(struct stream *s, struct wire *w, const char *data, size_t octets,
+    bool *is_end)
 {
-	bool has_cr = part > 0 ? data[part - 1] == '\r' : w->after_cr;
-	bool is_empty = part == 0 ? !w->in_line || w->only_cr
-				  : !w->in_line && part == 1 && has_cr;
+	char *out = s->output + s->out_octets;
+	size_t i = 0;
 
-	stream_put(s, data, part);
-	if (has_cr)
-		stream_put(s, "\n", 1);
-	else
-		stream_put(s, "\r\n", 2);
-	w->in_line = w->after_cr = w->only_cr = false;
-	return is_empty;
+	*is_end = false;
+	if (w->line_octets == 0 && data[0] == '.')
+		*out++ = '.';
+	/* Copied while it is searched, eight octets at a time. */
+	for (; octets - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
+		uint64_t word = load(data + i);
+
+		if (equal(word, '\n') != 0)
+			break;
+		memcpy(out, &word, sizeof(word));
+		out += sizeof(word);
+	}
+	for (; i < octets && data[i] != '\n'; i++)
+		*out++ = data[i];
+	if (i > 0)
+		w->after_cr = data[i - 1] == '\r';
+	w->line_octets += i;
+	w->octets += i;
+	if (i < octets) {
+		*is_end = true;
+		w->octets += w->after_cr ? 1 : 2;
+		if (!w->after_cr)
+			*out++ = '\r';
+		*out++ = data[i++];
+	}
+	s->out_octets = (size_t)(out - s->output);
+	return i;
 }
 
 bool
 wire_send(struct stream *s, struct wire *w, const char *data, size_t octets)
 {
 	while (octets > 0) {
-		const char *lf = memchr(data, '\n', octets);
-		size_t part = lf != NULL ? (size_t)(lf - data) : octets;
+		/* At most two octets for one, and two more. */
+		size_t room = (sizeof(s->output) - s->out_octets) / 2;
+		size_t used;
+		bool is_end, is_empty;
 
-		if (!w->in_line && data[0] == '.')
-			stream_put(s, ".", 1);
-		if (lf == NULL) {
-			stream_put(s, data, part);
-			w->after_cr = data[part - 1] == '\r';
-			w->only_cr = !w->in_line && part == 1 && w->after_cr;
-			w->in_line = true;
+		if (room <= WIRE_ROOM && stream_flush(s) == -1)
 			return false;
-		}
-		if (end_line(s, w, data, part) && !w->in_body)
+		if (room <= WIRE_ROOM)
+			continue;
+		room -= 2;
+		used = send_line(
+		    s, w, data, octets < room ? octets : room, &is_end);
+		data += used;
+		octets -= used;
+		if (!is_end)
+			continue;
+		is_empty = w->line_octets == (w->after_cr ? 1 : 0);
+		w->line_octets = 0;
+		w->after_cr = false;
+		if (is_empty && !w->in_body)
 			w->in_body = true;
 		else if (w->in_body && w->body_lines != UINT64_MAX)
 			w->body_lines--;
 		if (w->in_body && w->body_lines == 0)
 			return true;
-		data += part + 1;
-		octets -= part + 1;
 	}
 	return false;
 }
@@ -425,7 +495,9 @@ wire_send(struct stream *s, struct wire *w, const char *data, size_t octets)
 void
 wire_send_end(struct stream *s, struct wire *w)
 {
-	if (w->in_line)
+	if (w->line_octets > 0) {
 		stream_put(s, "\r\n", 2);
+		w->octets += 2;
+	}
 	reply_dot(s);
 }

@@ -32,6 +32,7 @@ struct stream {
 	bool first_line;    /* nothing has been read yet */
 	size_t line_octets; /* of the last line, its end included */
 	int64_t deadline;   /* for the next line, by now_msec()'s clock */
+	int64_t block_msec; /* what recv itself waits; 0: it does not */
 	int64_t write_msec; /* a write that long without progress fails */
 	enum line broken;   /* LINE_OK, or why output failed for good */
 	size_t in_begin, in_end, out_octets;
@@ -41,12 +42,11 @@ struct stream {
 
 /* A message on its way to the client, or the count of what it would take. */
 struct wire {
-	uint64_t octets;     /* as RFC 1939 section 11 counts them */
-	uint64_t body_lines; /* still to be sent; UINT64_MAX: no limit */
-	bool in_body;	     /* the empty line has been passed */
-	bool in_line;	     /* octets of an unfinished line were seen */
-	bool after_cr;	     /* the last octet was a CR */
-	bool only_cr;	     /* and the only one of its line so far */
+	uint64_t octets;      /* as RFC 1939 section 11 counts them */
+	uint64_t body_lines;  /* still to be sent; UINT64_MAX: no limit */
+	uint64_t line_octets; /* of a line whose end has not been seen */
+	bool in_body;	      /* the empty line has been passed */
+	bool after_cr;	      /* the last octet was a CR */
 };
 
 /* Milliseconds of a clock that is never set. */
@@ -56,9 +56,11 @@ int64_t now_msec(void);
  * minutes; nothing happens to what is not TCP. */
 void stream_tune(int fd);
 
-/* Prepares `s` for descriptors in and out.
- * read_ahead false: not one octet past the line asked for is consumed. */
-void stream_open(struct stream *s, int in, int out, bool read_ahead);
+/* Prepares `s` for descriptors in and out.  read_ahead false: not one octet
+ * past the line asked for is consumed.  idle_msec is how long lines and
+ * writes will be waited for, mostly. */
+void stream_open(
+    struct stream *s, int in, int out, bool read_ahead, int64_t idle_msec);
 
 /*
  * Reads one line of at most `size` octets, its CRLF or LF included, into
@@ -88,16 +90,13 @@ void reply_ok(struct stream *s, const char *format, ...)
 void reply_err(struct stream *s, const char *code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The status word of a reply whose text the caller puts behind it. */
-void reply_ok_begin(struct stream *s);
-
 /* One line of a multi-line response; the caller's text begins with no dot. */
 void reply_line(struct stream *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* A number in decimal digits, and one octet behind it: less work than a
- * format where there are a hundred thousand of them. */
-void reply_number(struct stream *s, uint64_t number, char behind);
+/* A line "number text" of a multi-line response: less work than a format,
+ * where there are a hundred thousand of them. */
+void reply_item(struct stream *s, uint64_t number, const char *text);
 
 /* "." CRLF: the end of a multi-line response (RFC 1939 section 3). */
 void reply_dot(struct stream *s);
@@ -108,7 +107,8 @@ void wire_count(struct wire *w, const char *data, size_t octets);
 void wire_count_end(struct wire *w);
 
 /* Sends `data`, the next part of a message: line ends as CRLF, dots at the
- * start of a line doubled.  Returns true when w->body_lines are used up. */
+ * start of a line doubled; adds to w->octets as wire_count does.  Returns true
+ * when w->body_lines are used up. */
 bool wire_send(
     struct stream *s, struct wire *w, const char *data, size_t octets);
 
