@@ -132,37 +132,36 @@ remove_messages(struct listing *list, const uint32_t *removed, size_t n)
 	return next == n;
 }
 
-/* Merges the entries that a block adds, whose names begin at `names`. */
+/* Merges the entries that a block adds, whose names begin at `names`; from
+ * the end, so that nothing need be copied twice. */
 static bool
 add_messages(
     struct listing *list, const struct entry *entries, size_t n, size_t names)
 {
-	struct message *merged = calloc(list->count + n + 1, sizeof(*merged));
-	size_t i = 0, j = 0;
+	size_t i = list->count, j = n;
+	struct message *messages =
+	    realloc(list->messages, (i + n + 1) * sizeof(*messages));
 
-	if (merged == NULL)
+	if (messages == NULL)
 		return false;
-	while (i < list->count || j < n) {
-		struct message *m = &merged[i + j];
-
-		if (j < n) {
-			m->octets = entries[j].octets;
-			m->file_octets = entries[j].file_octets;
-			m->name = (uint32_t)(names + entries[j].name);
-			m->in_cur = entries[j].in_cur != 0;
-			listing_set_time(list, m);
-		}
-		if (j == n ||
-		    (i < list->count &&
-			listing_order(list, &list->messages[i], m) < 0))
-			*m = list->messages[i++];
-		else
-			j++;
-	}
-	free(list->messages);
-	list->messages = merged;
-	list->room = list->count + n + 1;
+	list->messages = messages;
+	list->room = i + n + 1;
 	list->count += n;
+	while (j > 0) {
+		const struct entry *e = &entries[j - 1];
+		struct message m = {.octets = e->octets,
+		    .file_octets = e->file_octets,
+		    .name = (uint32_t)(names + e->name),
+		    .in_cur = e->in_cur != 0};
+
+		listing_set_time(list, &m);
+		while (i > 0 && listing_order(list, &messages[i - 1], &m) > 0) {
+			messages[i + j - 1] = messages[i - 1];
+			i--;
+		}
+		messages[i + j - 1] = m;
+		j--;
+	}
 	return true;
 }
 

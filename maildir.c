@@ -265,26 +265,27 @@ hash_name(const char *name, size_t octets, char uid[UID_OCTETS + 1])
 void
 maildir_own_uid(const char *name, char uid[UID_OCTETS + 1])
 {
-	size_t octets = listing_base_octets(name);
-	bool is_odd = octets == 0 || octets > UID_OCTETS;
+	size_t i;
 
-	for (size_t i = 0; i < octets && !is_odd; i++) {
+	/* Copied while it is looked at; the first odd octet, or one too many,
+	 * ends it early. */
+	for (i = 0; i < UID_OCTETS && name[i] >= 0x21 && name[i] <= 0x7e &&
+		    name[i] != ':';
+	     i++)
 		uid[i] = name[i];
-		is_odd = name[i] < 0x21 || name[i] > 0x7e;
-	}
-	if (is_odd)
-		hash_name(name, octets, uid);
-	else
-		uid[octets] = '\0';
+	uid[i] = '\0';
+	if (i == 0 || (name[i] != '\0' && name[i] != ':'))
+		hash_name(name, listing_base_octets(name), uid);
 }
 
 void
 maildir_uid(struct maildrop *m, size_t idx, char uid[UID_OCTETS + 1])
 {
-	const char *given;
+	const char *given = NULL;
 
 	uidl_load(&m->uidl, m->dir, &m->list);
-	given = uidl_find(&m->uidl, maildir_name(m, idx));
+	if (m->uidl.count > 0)
+		given = uidl_find(&m->uidl, maildir_name(m, idx));
 	if (given != NULL)
 		(void)snprintf(uid, UID_OCTETS + 1, "%s", given);
 	else

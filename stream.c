@@ -353,17 +353,26 @@ reply_line(struct stream *s, const char *format, ...)
 void
 reply_item(struct stream *s, uint64_t number, const char *text)
 {
-	char line[ITEM_OCTETS], *p = line + DIGITS, *begin = p;
+	char digits[DIGITS], *first = digits + DIGITS, *p, *end;
 
+	if (sizeof(s->output) - s->out_octets < ITEM_OCTETS)
+		(void)stream_flush(s);
 	do
-		*--begin = (char)('0' + number % 10);
+		*--first = (char)('0' + number % 10);
 	while ((number /= 10) > 0);
+	/* In place, and without memcpy: it is not made for a few octets. */
+	p = s->output + s->out_octets;
+	end = p + ITEM_OCTETS - 2;
+	while (first < digits + DIGITS)
+		*p++ = *first++;
 	*p++ = ' ';
-	while (*text != '\0' && p < line + sizeof(line) - 2)
+	while (*text != '\0' && p < end)
 		*p++ = *text++;
 	*p++ = '\r';
 	*p++ = '\n';
-	stream_put(s, begin, (size_t)(p - begin));
+	s->out_octets = (size_t)(p - s->output);
+	if (s->out_octets == sizeof(s->output))
+		(void)stream_flush(s);
 }
 
 void
