@@ -105,5 +105,10 @@ asan:
 	    CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined" \
 	    LDFLAGS="-fsanitize=address,undefined"
 
+# Beside the peers that Debian has; root, and an hour.  Results go to
+# standard output: make -s bench >bench/RESULTS.md
+bench: all
+	@sh bench/run.sh
+
 clean:
 	rm -rf *.o $(PROGRAMS) build

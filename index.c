@@ -242,7 +242,6 @@ struct change {
 	uint32_t *removed;
 	struct entry *entries;
 	char *names;
-	size_t names_room;
 };
 
 static void

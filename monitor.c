@@ -103,7 +103,7 @@ build_arguments(const struct options *o)
 	static char flags[FLAGS + 3];
 	size_t n = 0;
 
-	while (o->program[n] != NULL && n < ARGUMENTS_MOST) {
+	while (n < ARGUMENTS_MOST && o->program[n] != NULL) {
 		list[n] = o->program[n];
 		n++;
 	}

@@ -1,0 +1,748 @@
+#!/usr/bin/env python3
+"""What a session must show, worked out from the files alone; and sessions
+over all kinds of index files, and over Maildirs that change all the time.
+
+oracle.py rounds MAILDIR [ROUNDS]  random changes between and during random
+        sessions; ORACLE_SEED repeats what a failure printed
+oracle.py damage HOW MAILDIR       every damage of one kind to pop3d.index
+oracle.py forged MAILDIR [NAME ..] indices that lie, with right checksums
+oracle.py ticks MAILDIR            changes in the same tick as index writes
+
+Runs as the mailbox's owner; $POP3D_BIN/pop3d is under test.  A first line of
+output says what was done; exit code 1 and a text if something is wrong.
+"""
+import os
+import random
+import re
+import struct
+import subprocess
+import sys
+import time
+
+POP3D = os.environ["POP3D_BIN"] + "/pop3d"
+INDEX = b"/pop3d.index"
+# The sanitizers are slow: they get a part of the cases, another each time.
+STEP = 8 if "ASAN_OPTIONS" in os.environ else 1
+SETTLE = 2.02
+
+
+class Wrong(Exception):
+    """pop3d did what it must not."""
+
+
+# What the files say, by the RFC and the design, without pop3d's own code.
+
+def wire(data):
+    """A message as RETR sends it, dots apart."""
+    data = re.sub(rb"(?<!\r)\n", b"\r\n", data)
+    return data if data.endswith(b"\n") or not data else data + b"\r\n"
+
+
+def stuffed(data):
+    return re.sub(rb"(?m)^\.", b"..", data)
+
+
+def top(data, lines):
+    data = wire(data)
+    head, empty, body = data.partition(b"\r\n\r\n")
+    if data.startswith(b"\r\n"):
+        head, empty, body = b"", b"\r\n", data[2:]
+    return head + empty + b"".join(re.findall(rb"[^\n]*\n", body)[:lines])
+
+
+def order(base):
+    digits = re.match(rb"[0-9]*", base).group()
+    return (int(digits or b"0"), base)
+
+
+class Mail:
+    def __init__(self, base, path, data):
+        self.base, self.path = base, path
+        self.wire = wire(data)
+        self.data = data
+        self.is_certain = True  # its size was counted before it went
+        self.deleted = self.retrieved = False
+
+    def is_seen(self):
+        return b"S" in self.path.partition(b":2,")[2]
+
+
+def shown(maildir):
+    """The messages of a Maildir, in order; in cur counts more than in new."""
+    found = {}
+    for folder in (b"new", b"cur"):
+        for entry in os.scandir(maildir + b"/" + folder):
+            if entry.name.startswith(b".") or \
+                    not entry.is_file(follow_symlinks=False):
+                continue
+            base = entry.name.split(b":")[0]
+            with open(entry.path, "rb") as f:
+                found[base] = Mail(base, folder + b"/" + entry.name, f.read())
+    return [found[base] for base in sorted(found, key=order)]
+
+
+def answer(maildir, sizes=True):
+    """What `ask` must get back."""
+    mail = shown(maildir)
+    last = max([n for n, m in enumerate(mail, 1) if m.is_seen()] or [0])
+    lines = [b"+OK %d messages" % len(mail)]
+    if sizes:
+        lines.append(b"+OK %d %d" % (len(mail), sum(len(m.wire) for m in mail)))
+        lines.append(b"+OK %d messages (%d octets)" % (
+            len(mail), sum(len(m.wire) for m in mail)))
+        lines += [b"%d %d" % (n, len(m.wire)) for n, m in enumerate(mail, 1)]
+        lines.append(b".")
+    lines.append(b"+OK unique-ids follow")
+    lines += [b"%d %s" % (n, m.base) for n, m in enumerate(mail, 1)]
+    lines += [b".", b"+OK %d" % last]
+    if sizes:
+        for m in (mail[0], mail[-1]) if mail else ():
+            lines.append(b"+OK %d octets" % len(m.wire))
+            lines += stuffed(m.wire).split(b"\r\n")[:-1] + [b"."]
+    lines.append(b"+OK good bye")
+    return b"\r\n".join(lines) + b"\r\n"
+
+
+def run(maildir, script):
+    """A session, at once; what came back.  It must end well."""
+    child = subprocess.run(
+        [POP3D, "-t", "-P", maildir], input=script, close_fds=False,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+    if child.returncode or b"Sanitizer" in child.stderr or \
+            b"runtime error" in child.stderr:
+        raise Wrong("exit code %d\n%s\n%r" % (
+            child.returncode, child.stderr.decode(errors="replace"),
+            child.stdout[:2000]))
+    return child.stdout
+
+
+def ask(maildir, sizes=True):
+    count = len(shown(maildir))
+    script = b"STAT\r\nLIST\r\n" if sizes else b""
+    script += b"UIDL\r\nLAST\r\n"
+    if sizes and count > 0:
+        script += b"RETR 1\r\nRETR %d\r\n" % count
+    return run(maildir, script + b"QUIT\r\n")
+
+
+def check(maildir, what, sizes=True):
+    got, right = ask(maildir, sizes), answer(maildir, sizes)
+    if got != right:
+        raise Wrong("%s: must be\n%s\nis\n%s" % (
+            what, right.decode("latin1"), got.decode("latin1")))
+
+
+def stat_index(maildir):
+    st = os.stat(maildir + INDEX)
+    return st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns
+
+
+def settle(*maildirs):
+    """Until the last change is two seconds old, and an index may be
+    believed."""
+    last = max(os.stat(m + d).st_ctime for m in maildirs
+               for d in (b"/new", b"/cur"))
+    while time.time() < last + SETTLE:
+        time.sleep(max(0.01, last + SETTLE - time.time()))
+
+
+def put(maildir, path, data):
+    with open(maildir + b"/tmp/x", "wb") as f:
+        f.write(data)
+    os.rename(maildir + b"/tmp/x", maildir + b"/" + path)
+
+
+# pop3d.index itself.
+
+MAGIC, ORDER = b"pop3dix1", 0x01020304
+HEADER = struct.Struct("=8sII4Q4Q4Q3Q")
+FIELDS = ("magic order blocks count octets unsized end new_device new_inode "
+          "new_modified new_changed cur_device cur_inode cur_modified "
+          "cur_changed listed has_twins sum").split()
+BLOCK = struct.Struct("=IIQQ")
+ENTRY = struct.Struct("=QQII")
+MOST = 2**64 - 1
+
+
+def checksum(data, value):
+    for at in range(0, len(data), 8):
+        word = int.from_bytes(data[at:at + 8].ljust(8, b"\0"), sys.byteorder)
+        value = (value ^ word) * 0x9e3779b97f4a7c15 & MOST
+        value ^= value >> 32
+    return value
+
+
+def make_block(entries, removed=(), **lies):
+    """A block of (name, octets, in_cur[, place]) and removed indices."""
+    names, packed = b"", b""
+    for name, octets, in_cur, *place in entries:
+        packed += ENTRY.pack(octets, octets, place[0] if place else len(names),
+                             in_cur)
+        names += name + b"\0"
+    names = lies.get("names", names.ljust(len(names) // 8 * 8 + 8, b"\0"))
+    rest = struct.pack("=%dI" % len(removed), *removed)
+    rest += bytes(len(rest) % 8) + packed + names
+    head = struct.pack("=IIQ", lies.get("claimed", len(removed)),
+                       lies.get("added", len(entries)),
+                       lies.get("names_octets", len(names)))
+    return head + struct.pack("=Q", checksum(rest, checksum(head, 1))) + rest
+
+
+def make_index(maildir, blocks, count, octets, **lies):
+    fields = {"magic": MAGIC, "order": ORDER, "blocks": len(blocks),
+              "count": count, "octets": octets, "unsized": 0,
+              "end": HEADER.size + sum(map(len, blocks)), "has_twins": 0,
+              "listed": time.time_ns() - 10**7}
+    for folder in ("new", "cur"):
+        st = os.stat(maildir + b"/" + folder.encode())
+        fields.update({folder + "_device": st.st_dev,
+                       folder + "_inode": st.st_ino,
+                       folder + "_modified": st.st_mtime_ns,
+                       folder + "_changed": st.st_ctime_ns})
+    fields.update(lies)
+    header = HEADER.pack(*[fields.get(f, 0) for f in FIELDS])
+    header = header[:-8] + struct.pack("=Q", checksum(header[:-8], 1))
+    return header + b"".join(blocks)
+
+
+def write_index(maildir, data):
+    with open(maildir + INDEX + b".test", "wb") as f:
+        f.write(data)
+    os.rename(maildir + INDEX + b".test", maildir + INDEX)
+
+
+def make_maildir(maildir, count):
+    for folder in (b"new", b"cur", b"tmp"):
+        os.makedirs(maildir + b"/" + folder, exist_ok=True)
+    for i in range(count):
+        path = b"cur/%d.b:2,S" % i if i % 2 else b"new/%d.a" % i
+        put(maildir, path, b"A: %d\n\n.x\r\n" % i + b"y\n" * i)
+
+
+def damage(how, maildir):
+    """The index of a small Maildir, of two blocks, one of which removes."""
+    make_maildir(maildir, 18)
+    check(maildir, "without an index")
+    os.unlink(maildir + b"/new/4.a")
+    put(maildir, b"new/30.z", b"Z: z\n\nz\n")
+    check(maildir, "after a change")
+    settle(maildir)
+    check(maildir, "once settled")
+    good = open(maildir + INDEX, "rb").read()
+    fields = dict(zip(FIELDS, HEADER.unpack(good[:HEADER.size])))
+    if fields["blocks"] != 2:
+        raise Wrong("the index has %d blocks" % fields["blocks"])
+    before = stat_index(maildir)
+    check(maildir, "unchanged")
+    if stat_index(maildir) != before:
+        raise Wrong("the index was not believed")
+    # That it is the index which answers; and that we know its checksum.
+    lie = struct.pack("=Q", 123456)
+    at = HEADER.size - 8 - 8 * (FIELDS.index("sum") - FIELDS.index("octets") - 1)
+    at -= 8
+    header = good[:at] + lie + good[at + 8:HEADER.size - 8]
+    write_index(maildir, header + struct.pack("=Q", checksum(header, 1)) +
+                good[HEADER.size:])
+    if b"+OK 18 123456\r\n" not in run(maildir, b"STAT\r\n"):
+        raise Wrong("the index was not asked")
+
+    if how == "bits":
+        cases = [(i, good[:i] + bytes([good[i] ^ 1 << i % 8]) + good[i + 1:])
+                 for i in range(len(good))]
+    elif how == "zeros":
+        cases = [(i, good[:i] + b"\0" + good[i + 1:])
+                 for i in range(len(good)) if good[i]]
+    elif how == "ones":
+        cases = [(i, good[:i] + b"\xff" + good[i + 1:])
+                 for i in range(len(good)) if good[i] != 255]
+    elif how == "lengths":
+        cases = [(i, good[:i]) for i in range(len(good))]
+    else:
+        rest = random.Random(1)
+        cases = [
+            ("longer by one", good + b"x"),
+            ("longer by 4096 zeros", good + bytes(4096)),
+            ("longer by itself", good + good),
+            ("octets lost", good[:300] + good[308:]),
+            ("octets put in", good[:300] + bytes(8) + good[300:]),
+            ("swapped", good[:400] + good[408:416] + good[400:408] + good[416:]),
+            ("the header twice", good[:HEADER.size] + good),
+            ("no header", good[HEADER.size:]),
+            ("blocks swapped, header right", good[:HEADER.size] + good[-72:] +
+             good[HEADER.size:-72]),
+            ("text", b"pop3dix1\n" * 100),
+            ("all zeros", bytes(len(good))),
+            ("other byte order", b"".join(
+                [good[:8], good[11:7:-1], good[15:11:-1]] +
+                [good[i:i + 8][::-1] for i in range(16, len(good), 8)])),
+            ("another version", b"pop3dix2" + good[8:]),
+        ] + [("noise %d" % i, rest.randbytes(rest.randrange(3000)))
+             for i in range(50)] \
+          + [("noise %d behind the header" % i,
+              good[:HEADER.size] + rest.randbytes(len(good) - HEADER.size))
+             for i in range(50)]
+    right = answer(maildir)
+    first = random.randrange(STEP)
+    for what, data in cases[first::STEP]:
+        write_index(maildir, data)
+        got = ask(maildir)
+        if got != right:
+            raise Wrong("%s %s: must be\n%s\nis\n%s" % (
+                how, what, right.decode("latin1"), got.decode("latin1")))
+        # And it has been mended, by the same session.
+        before = stat_index(maildir)
+        if not right.startswith(run(maildir, b"STAT\r\n")) or \
+                stat_index(maildir) != before:
+            raise Wrong("%s %s: was not mended" % (how, what))
+    print("%d damaged indices" % len(cases[first::STEP]))
+
+
+def lies(count):
+    """Name, arguments of make_index or None for a block's; whether answers
+    have to be right at once ("right"), in the next session ("next"), or once
+    the Maildir has changed ("later"); entries are those of make_maildir."""
+    good = [(b"%d.b:2,S" % i if i % 2 else b"%d.a" % i,
+             len(wire(b"A: %d\n\n.x\r\n" % i + b"y\n" * i)), i % 2)
+            for i in range(count)]
+    block = make_block(good)
+
+    def name(text):
+        return [make_block(good[:2] + [(text, 5, 0)] + good[3:])], {}
+
+    def size(value):
+        return [make_block([(n, value, c) for n, _, c in good])], {}
+
+    yield "nothing wrong", "right", [block], {}
+    yield "two blocks", "right", [make_block(good[:3] + good[4:]),
+                                  make_block(good[3:4])], {}
+    yield "removed and added again", "right", [
+        block, make_block(good[2:4], (2, 3))], {}
+    yield "removed all", "right", [
+        block, make_block(good, tuple(range(count)))], {}
+    for text in (b"../../secret", b"../secret", b"../new/0.a", b"/etc/passwd",
+                 b"0.a/../../../secret", b"..", b".", b"", b".hidden",
+                 b"x" * 255, b"x" * 300, b"1" * 300, b"9" * 70000, b"/", b"new",
+                 b"5.x\r\n.\r\n+OK\r\n", b"%n%s%s", b":2,S", b"2.c:2,\xff",
+                 b"link", b"2.link", b"fifo", b"2.fifo"):
+        yield ("name %r" % text[:30], "later") + name(text)
+    for value in (0, MOST, MOST - 1, 2**63, 2**63 - 1, 2**32):
+        yield ("sizes %d" % value, "sizes") + size(value)
+    yield "the sum too large", "sizes", [block], {"octets": MOST}
+    yield "all sizes unknown", "right", size(MOST)[0], {"unsized": count}
+    for number in (0, 1, count - 1, count + 1, 1000, 2**32 - 1):
+        yield "count %d" % number, "next", [block], {"count": number}
+    for number in (2**32, 2**63, MOST):
+        yield "count %d" % number, "right", [block], {"count": number}
+    yield "blocks 0", "right", [block], {"blocks": 0}
+    yield "no blocks", "next", [], {}
+    for number in (2, 33, 2**31, 2**32 - 1):
+        yield "blocks %d" % number, "right", [block], {"blocks": number}
+    yield "fewer blocks than there are", "right", [
+        block, make_block(good[2:3], (2,))], {"blocks": 1}
+    yield "very many blocks", "any", [block] + [make_block([])] * 10000, {}
+    end = HEADER.size + len(block)
+    for number in (0, 8, HEADER.size - 1, HEADER.size, end - 1, end - 8, end + 1,
+                   end + 8, 2**32 + end, 2**63, MOST):
+        yield "end %d" % number, "right", [block], {"end": number}
+    yield "unsorted", "later", [make_block(good[::-1])], {}
+    yield "one twice", "later", [
+        make_block(good[:2] + good[1:2] + good[3:])], {}
+    yield "all the same", "later", [make_block(good[:1] * count)], {}
+    yield "in two blocks", "later", [
+        make_block(good[:4]), make_block(good[2:4])], {}
+    octets = struct.unpack("=Q", block[8:16])[0]
+    for place in (octets, octets - 1, octets + 1, octets * 2, 2**31, 2**32 - 1):
+        yield "a name at %d" % place, \
+            "later" if place < octets else "right", [
+                make_block(good[:-1] + [good[-1] + (place,)])], {}
+    yield "a name with no NUL", "right", [
+        make_block(good, names=b"a" * octets)], {}
+    yield "names, all of the same place", "later", [
+        make_block([g + (0,) for g in good])], {}
+    for removed in ((3, 2), (2, 2), (count,), (2**32 - 1,), (0, 1, count + 7),
+                    tuple(range(count + 1)), (2, 3, 2)):
+        yield "removed %r" % (removed,), "right", [
+            block, make_block(good[:len(removed)], removed)], {}
+    for number in (1, 2, 7, 2**31, 2**32 - 2, 2**32 - 1):
+        for entries in ([], good):
+            yield "removed %d, added %d" % (number, len(entries)), "right", [
+                block, make_block(entries, claimed=number)], {}
+        # At the very end of the file, and as if they went on behind it.
+        yield "removed %d at the end" % number, "right", [
+            block, make_block([], names=struct.pack("=2I", 0, 1),
+                              claimed=number)], {}
+        yield "added %d" % number, "right", [
+            make_block(good, added=number)], {}
+    for number in (0, 7, octets - 8, octets + 8, octets + 1, 2**32, 2**63,
+                   MOST - 7, MOST):
+        yield "names of %d octets" % number, "right", [
+            make_block(good, names_octets=number)], {}
+    yield "not there", "later", [
+        make_block([(b"1000.gone", 5, 0)] * count)], {}
+    yield "each in the other directory", "later", [
+        make_block([(n, o, 1 - c) for n, o, c in good])], {}
+    yield "in_cur 2^32 - 1", "right", [
+        make_block([(n, o, c * (2**32 - 1)) for n, o, c in good])], {}
+    yield "twins 2^64 - 1", "right", [block], {"has_twins": MOST}
+    # Times that are not to be believed, over a lie about a size.
+    lying = [make_block([(n, o + c, c) for n, o, c in good])]
+    for what, fields in (
+            ("listed in the future", {"listed": time.time_ns() + 10**12}),
+            ("listed never", {"listed": 0}),
+            ("listed at 2^64 - 1", {"listed": MOST}),
+            ("another device", {"new_device": 1, "cur_device": 1}),
+            ("another inode", {"new_inode": 1}),
+            ("modified at 0", {"cur_modified": 0}),
+            ("changed at 0", {"cur_changed": 0}),
+            ("changed at 2^64 - 1", {"new_changed": MOST})):
+        # Listed again, though sizes are still known by the name.
+        yield what, "uids", [make_block(good[:2] + [(b"3.c", 1, 0)] +
+                                        good[3:])], fields
+    yield "sizes, not listed", "sizes", lying, {}
+
+
+def forged(top_dir, only):
+    """Each in a Maildir of its own: all of them settle at once."""
+    count = 6
+    secret = b"SECRET: it is\n\nSECRET\n"
+    cases = [c for c in lies(count) if not only or c[0] in only]
+    dirs = []
+    for i, _ in enumerate(cases):
+        home = top_dir + b"/%d" % i
+        maildir = home + b"/Maildir"
+        make_maildir(maildir, count)
+        for place in (home + b"/secret", maildir + b"/secret",
+                      top_dir + b"/secret"):
+            with open(place, "wb") as f:
+                f.write(secret)
+        for folder in (b"/new/", b"/cur/"):
+            os.mkfifo(maildir + folder + b"2.fifo")
+            os.symlink(b"../secret", maildir + folder + b"2.link")
+        dirs.append(maildir)
+    settle(*dirs)
+    for maildir, (what, when, blocks, fields) in zip(dirs, cases):
+        right = answer(maildir)
+        octets = sum(len(m.wire) for m in shown(maildir))
+        data = make_index(maildir, blocks, fields.pop("count", count),
+                          fields.pop("octets", octets), **fields)
+        try:
+            write_index(maildir, data)
+            got = ask(maildir)
+            if when == "right" and got != right:
+                raise Wrong("must be\n%s\nis\n%s" % (
+                    right.decode("latin1"), got.decode("latin1")))
+            if when in ("next", "uids", "right"):
+                check(maildir, "the next session", when != "uids")
+            # All that can be read, and deleted.
+            write_index(maildir, data)
+            got += run(maildir, b"".join(
+                b"LIST %d\r\nUIDL %d\r\nTOP %d 9\r\nRETR %d\r\n" % (
+                    n, n, n, n) for n in range(1, count + 2)) + b"STAT\r\n")
+            if b"SECRET" in got:
+                raise Wrong("a file outside the Maildir was sent")
+            write_index(maildir, data)
+            run(maildir, b"RETR 1\r\nDELE 3\r\nUIDL\r\nDELE 2\r\nQUIT\r\n")
+            for path in (b"/../secret", b"/secret", b"/../../secret"):
+                with open(maildir + path, "rb") as f:
+                    if f.read() != secret:
+                        raise Wrong("a file outside was changed")
+            if len(shown(maildir)) < count - 2:
+                raise Wrong("more was deleted than that")
+            # It cannot deceive for longer than the Maildir stays so.
+            put(maildir, b"new/77.new", b"N: n\n\nn\n")
+            os.rename(maildir + b"/new/0.a", maildir + b"/cur/0.a:2,F")
+            check(maildir, "after a delivery", when not in ("sizes", "any",
+                                                            "later", "uids"))
+        except (Wrong, subprocess.TimeoutExpired) as e:
+            raise Wrong("%s: %s" % (what, e))
+    print("%d forged indices" % len(cases))
+
+
+# Random rounds.
+
+class Session:
+    def __init__(self, maildir):
+        self.child = subprocess.Popen(
+            [POP3D, "-t", maildir], bufsize=0, close_fds=False,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.buffer = b""
+
+    def line(self):
+        while b"\r\n" not in self.buffer:
+            more = os.read(self.child.stdout.fileno(), 65536)
+            if not more:
+                raise Wrong("the session ended; it had said %r" % self.buffer)
+            self.buffer += more
+        line, self.buffer = self.buffer.split(b"\r\n", 1)
+        return line
+
+    def ask(self, command, multi=False):
+        self.child.stdin.write(command + b"\r\n")
+        reply = self.line()
+        lines = []
+        while multi and reply.startswith(b"+OK"):
+            lines.append(self.line())
+            if lines[-1] == b".":
+                return reply, lines[:-1]
+        return reply, lines
+
+    def end(self):
+        self.child.stdin.close()
+        self.child.stdout.close()
+        if self.child.wait(20) != 0:
+            raise Wrong("exit code %d" % self.child.returncode)
+
+
+class World:
+    """A Maildir, and what other programs do to it."""
+
+    def __init__(self, maildir, dice):
+        self.maildir, self.dice, self.count = maildir, dice, 0
+        self.note = []
+        for folder in (b"new", b"cur", b"tmp"):
+            os.makedirs(maildir + b"/" + folder, exist_ok=True)
+
+    def text(self):
+        lines = [self.dice.choice((b"", b".", b"..", b".x", b"x", b"y" * 300,
+                                   b"\r", b"a\rb", b"A: b"))
+                 for _ in range(self.dice.randrange(12))]
+        return b"".join(l + self.dice.choice((b"\n", b"\n", b"\r\n"))
+                        for l in lines) + self.dice.choice((b"", b"", b"end"))
+
+    def flags(self):
+        return bytes(f for f in b"FRST" if self.dice.random() < 0.3)
+
+    def base(self):
+        self.count += 1
+        return b"%d.M%d.%s" % (self.dice.choice((1700000000, 99, 0)) +
+                               self.dice.randrange(50), self.count,
+                               self.dice.choice((b"host", b"h,S=12", b"x")))
+
+    def change(self, only_new=False):
+        mail = shown(self.maildir)
+        what = self.dice.choice(("new", "new", "cur", "flags", "flags", "move",
+                                 "delete", "edit")) if not only_new else "new"
+        if len(mail) > 25:
+            what = "delete"
+        one = self.dice.choice(mail) if mail else None
+        if what == "new" or one is None:
+            put(self.maildir, b"new/" + self.base(), self.text())
+        elif what == "cur":
+            put(self.maildir, b"cur/" + self.base() + b":2," + self.flags(),
+                self.text())
+        elif what == "delete":
+            os.unlink(self.maildir + b"/" + one.path)
+        elif what == "edit":
+            # As a mail reader does it: another file of another name.
+            put(self.maildir, b"cur/" + self.base() + b":2,S", one.data + b"+")
+            os.unlink(self.maildir + b"/" + one.path)
+        else:
+            os.rename(self.maildir + b"/" + one.path, self.maildir + b"/cur/" +
+                      one.base + b":2," + self.flags())
+        self.note.append("%s %s" % (what, one.path if one else ""))
+
+
+def same(what, right, got):
+    if right != got:
+        raise Wrong("%s: must be %r, is %r" % (what, right, got))
+
+
+def one_session(world, busy=True, changes=True):
+    """A session of random commands."""
+    dice = world.dice
+    mail = shown(world.maildir)
+    note = world.note
+    client = Session(world.maildir)
+    same("+OK", b"+OK %d messages" % len(mail), client.line())
+    counted = not os.path.isfile(world.maildir + INDEX)
+    note.append("session: %d messages" % len(mail))
+    if not mail:
+        busy = False
+
+    def current():
+        return {m.base: m for m in shown(world.maildir)}
+
+    def left():
+        return [m for m in mail if not m.deleted]
+
+    def totals(text):
+        """Count and octets.  Who was gone before he was counted has none,
+        unless the index knew him."""
+        there = current()
+        number, octets = map(int, re.findall(rb"[0-9]+", text)[:2])
+        same("count", len(left()), number)
+        least = sum(len(m.wire) for m in left() if m.base in there)
+        most = sum(len(m.wire) for m in left())
+        if not least <= octets <= most:
+            raise Wrong("octets: %d, not %d to %d" % (octets, least, most))
+
+    for _ in range(dice.randrange(1, 10)):
+        if busy and dice.random() < 0.3:
+            world.change()
+        command = dice.choice(("STAT", "LIST", "UIDL", "RETR", "RETR", "TOP",
+                               "DELE", "RSET", "LIST n", "UIDL n"))
+        there = current()
+        n = dice.randrange(len(mail)) if mail else 0
+        one = mail[n] if mail else None
+        number = b" %d" % (n + 1)
+        note.append("%s%s" % (command, number.decode()))
+        if command == "STAT":
+            totals(client.ask(b"STAT")[0])
+        elif command in ("LIST", "UIDL"):
+            reply, lines = client.ask(command.encode(), True)
+            numbers = [b"%d" % (i + 1) for i, m in enumerate(mail)
+                       if not m.deleted]
+            same(command, numbers, [l.split(b" ")[0] for l in lines])
+            for line, m in zip(lines, left()):
+                text = line.split(b" ")[1]
+                sizes = [b"%d" % len(m.wire)]
+                if m.base not in there:
+                    sizes.append(b"0")
+                if command == "UIDL":
+                    same(command, m.base, text)
+                elif text not in sizes:
+                    raise Wrong("LIST: %r, not %r" % (line, sizes))
+            if command == "LIST":
+                totals(reply)
+        elif command == "RSET":
+            same("RSET", b"+OK %d messages" % len(mail), client.ask(b"RSET")[0])
+            for m in mail:
+                m.deleted = False
+        elif one is None or one.deleted:
+            reply = client.ask(command.split()[0].encode() + number)[0] \
+                if command != "TOP" else client.ask(b"TOP" + number + b" 1")[0]
+            if not reply.startswith(b"-ERR"):
+                raise Wrong("a message that is not: %r" % reply)
+        elif command == "LIST n":
+            reply = client.ask(b"LIST" + number)[0]
+            if reply != b"+OK%s %d" % (number, len(one.wire)) and (
+                    one.base in there or reply != b"+OK%s 0" % number):
+                raise Wrong("LIST n: %r of %d" % (reply, len(one.wire)))
+        elif command == "UIDL n":
+            same("UIDL n", b"+OK%s %s" % (number, one.base),
+                 client.ask(b"UIDL" + number)[0])
+        elif command == "DELE":
+            same("DELE", b"+OK", client.ask(b"DELE" + number)[0][:3])
+            one.deleted = True
+        else:
+            lines = dice.randrange(4)
+            reply, got = client.ask(
+                b"RETR" + number if command == "RETR" else
+                b"TOP%s %d" % (number, lines), True)
+            if one.base not in there:
+                same(command, b"-ERR", reply[:4])
+                continue
+            same(command, b"+OK %d octets" % len(one.wire), reply)
+            right = one.wire if command == "RETR" else top(one.data, lines)
+            same(command, stuffed(right).split(b"\r\n")[:-1], got)
+            if command == "RETR":
+                one.retrieved = True
+    if busy and dice.random() < 0.3:
+        world.change()
+    right = {m.base: m.path for m in shown(world.maildir)}
+    if changes and dice.random() < 0.6:
+        note.append("QUIT")
+        for m in mail:
+            if m.base not in right:
+                continue
+            name = right[m.base].split(b"/")[1]
+            flags = name.partition(b":2,")[2]
+            if m.deleted:
+                del right[m.base]
+            elif m.retrieved and (b"S" not in flags or
+                                  right[m.base].startswith(b"new")):
+                right[m.base] = b"cur/%s:2,%s" % (m.base, bytes(
+                    sorted(set(flags + b"S"))))
+        same("QUIT", b"+OK", client.ask(b"QUIT")[0][:3])
+        # At once: another client may come before the first has ended.
+    else:
+        note.append("gone")
+    client.end()
+    same("files", right, {m.base: m.path for m in shown(world.maildir)})
+    if not busy:
+        return None
+    return counted
+
+
+def rounds(maildir, number):
+    seed = os.environ.get("ORACLE_SEED") or "%d" % random.randrange(10**9)
+    print("ORACLE_SEED=%s" % seed, flush=True)
+    world = World(maildir, random.Random(seed))
+    has_index = not os.path.isdir(maildir + INDEX)
+    believed = waits = 0
+    every = max(1, number // 10)
+    try:
+        for i in range(number):
+            world.note = ["round %d" % i]
+            for _ in range(world.dice.randrange(4)):
+                world.change(only_new=i % every in range(2, 6))
+            if i % every == 1 and STEP == 1 or i == 1:
+                # A fresh index; the next rounds only deliver into new.
+                waits += 1
+                settle(maildir)
+                check(maildir, "settled")
+                before = has_index and stat_index(maildir)
+                check(maildir, "unchanged")
+                one_session(world, busy=False, changes=False)
+                believed += has_index and stat_index(maildir) == before
+            partly = i % every in range(1, 6)
+            one_session(world, busy=not partly or i % every == 5,
+                        changes=not partly or i % every == 5)
+    except (Wrong, OSError, subprocess.TimeoutExpired) as e:
+        raise Wrong("%s\nseed %s, %s" % (e, seed, "; ".join(world.note)))
+    if has_index and believed != waits:
+        raise Wrong("seed %s: the index was believed %d times of %d" % (
+            seed, believed, waits))
+    print("%d rounds, %d times with a fresh index" % (number, believed))
+
+
+def ticks(maildir):
+    """Deliver, session, deliver at once, session; and once it was settled."""
+    make_maildir(maildir, 3)
+
+    def count():
+        right = len(os.listdir(maildir + b"/new")) + \
+            len(os.listdir(maildir + b"/cur"))
+        got = run(maildir, b"STAT\r\nUIDL\r\nQUIT\r\n")
+        if not got.startswith(b"+OK %d messages" % right) or \
+                got.count(b"\r\n") != right + 5:
+            raise Wrong("%d messages are there: %r" % (right, got))
+
+    for i in range(0, 200, STEP):
+        if i % 100 == 0:
+            settle(maildir)
+            count()
+            count()
+        put(maildir, b"new/%d.n" % (1000 + i), b"x\n")
+        count()
+        if i % 2:
+            put(maildir, b"new/%d.m" % (1000 + i), b"y\n")
+        else:
+            os.rename(maildir + b"/new/%d.n" % (1000 + i),
+                      maildir + b"/cur/%d.n:2," % (1000 + i))
+        count()
+        if i % 3 == 0:
+            os.unlink(maildir + (b"/new/%d.m" if i % 2 else b"/cur/%d.n:2,") %
+                      (1000 + i))
+            count()
+    print("ticks")
+
+
+def main():
+    what, maildir = sys.argv[1], os.fsencode(sys.argv[2])
+    try:
+        if what == "rounds":
+            rounds(maildir, int(sys.argv[3]) if len(sys.argv) > 3 else 200)
+        elif what == "damage":
+            damage(os.fsdecode(maildir), os.fsencode(sys.argv[3]))
+        elif what == "forged":
+            forged(maildir, sys.argv[3:])
+        else:
+            ticks(maildir)
+    except Wrong as e:
+        print(e)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
