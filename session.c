@@ -4,6 +4,7 @@
  * answers PASS itself, and removes nothing before it has read QUIT whole.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -463,6 +464,8 @@ session_run(struct client *c)
 	enum reason reason;
 
 	(void)umask(077);
+	/* A limit on files fails a write; it must not end a session. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	session.user = getenv("USER");
 	session.mechanism = getenv("AUTH_MECH");
 	if (path == NULL)
