@@ -4,8 +4,11 @@ over all kinds of index files, and over Maildirs that change all the time.
 
 oracle.py rounds MAILDIR [ROUNDS]  random changes between and during random
         sessions; ORACLE_SEED repeats what a failure printed
-oracle.py damage HOW MAILDIR       every damage of one kind to pop3d.index
+oracle.py damage MAILDIR HOW       every damage of one kind to pop3d.index
 oracle.py forged MAILDIR [NAME ..] indices that lie, with right checksums
+oracle.py check MAILDIR ...        one session each, whose answers must be right
+oracle.py settle MAILDIR ...       waits until an index may be believed
+oracle.py lying MAILDIR [future]   an index that says 123456 octets
 oracle.py ticks MAILDIR            changes in the same tick as index writes
 
 Runs as the mailbox's owner; $POP3D_BIN/pop3d is under test.  A first line of
@@ -60,8 +63,7 @@ class Mail:
         self.base, self.path = base, path
         self.wire = wire(data)
         self.data = data
-        self.is_certain = True  # its size was counted before it went
-        self.deleted = self.retrieved = False
+        self.deleted = self.retrieved = self.had_seen = False
 
     def is_seen(self):
         return b"S" in self.path.partition(b":2,")[2]
@@ -237,12 +239,7 @@ def damage(how, maildir):
     if stat_index(maildir) != before:
         raise Wrong("the index was not believed")
     # That it is the index which answers; and that we know its checksum.
-    lie = struct.pack("=Q", 123456)
-    at = HEADER.size - 8 - 8 * (FIELDS.index("sum") - FIELDS.index("octets") - 1)
-    at -= 8
-    header = good[:at] + lie + good[at + 8:HEADER.size - 8]
-    write_index(maildir, header + struct.pack("=Q", checksum(header, 1)) +
-                good[HEADER.size:])
+    lying(maildir, False)
     if b"+OK 18 123456\r\n" not in run(maildir, b"STAT\r\n"):
         raise Wrong("the index was not asked")
 
@@ -295,6 +292,21 @@ def damage(how, maildir):
                 stat_index(maildir) != before:
             raise Wrong("%s %s: was not mended" % (how, what))
     print("%d damaged indices" % len(cases[first::STEP]))
+
+
+def lying(maildir, in_future):
+    """All right, and believed, but for the octets; or from the future."""
+    settle(maildir)
+    check(maildir, "to begin with")
+    with open(maildir + INDEX, "rb") as f:
+        good = f.read()
+    fields = dict(zip(FIELDS, HEADER.unpack(good[:HEADER.size])))
+    fields["octets"] = 123456
+    if in_future:
+        fields["listed"] += 3600 * 10**9
+    header = HEADER.pack(*[fields[f] for f in FIELDS])[:-8]
+    write_index(maildir, header + struct.pack("=Q", checksum(header, 1)) +
+                good[HEADER.size:])
 
 
 def lies(count):
@@ -556,7 +568,6 @@ def one_session(world, busy=True, changes=True):
     note = world.note
     client = Session(world.maildir)
     same("+OK", b"+OK %d messages" % len(mail), client.line())
-    counted = not os.path.isfile(world.maildir + INDEX)
     note.append("session: %d messages" % len(mail))
     if not mail:
         busy = False
@@ -584,6 +595,9 @@ def one_session(world, busy=True, changes=True):
         command = dice.choice(("STAT", "LIST", "UIDL", "RETR", "RETR", "TOP",
                                "DELE", "RSET", "LIST n", "UIDL n"))
         there = current()
+        for m in mail:
+            m.had_seen |= m.is_seen() or (
+                m.base in there and there[m.base].is_seen())
         n = dice.randrange(len(mail)) if mail else 0
         one = mail[n] if mail else None
         number = b" %d" % (n + 1)
@@ -642,6 +656,7 @@ def one_session(world, busy=True, changes=True):
     if busy and dice.random() < 0.3:
         world.change()
     right = {m.base: m.path for m in shown(world.maildir)}
+    may = {}
     if changes and dice.random() < 0.6:
         note.append("QUIT")
         for m in mail:
@@ -651,19 +666,21 @@ def one_session(world, busy=True, changes=True):
             flags = name.partition(b":2,")[2]
             if m.deleted:
                 del right[m.base]
-            elif m.retrieved and (b"S" not in flags or
-                                  right[m.base].startswith(b"new")):
-                right[m.base] = b"cur/%s:2,%s" % (m.base, bytes(
+            elif m.retrieved:
+                seen = b"cur/%s:2,%s" % (m.base, bytes(
                     sorted(set(flags + b"S"))))
+                # Who takes the flag away again may have his way.
+                may[m.base] = right[m.base] if m.had_seen else seen
+                right[m.base] = seen
         same("QUIT", b"+OK", client.ask(b"QUIT")[0][:3])
-        # At once: another client may come before the first has ended.
     else:
         note.append("gone")
     client.end()
-    same("files", right, {m.base: m.path for m in shown(world.maildir)})
-    if not busy:
-        return None
-    return counted
+    left_over = {m.base: m.path for m in shown(world.maildir)}
+    same("files", sorted(right), sorted(left_over))
+    for base, path in left_over.items():
+        if path not in (right[base], may.get(base)):
+            raise Wrong("%r is now %r" % (right[base], path))
 
 
 def rounds(maildir, number):
@@ -736,7 +753,14 @@ def main():
         if what == "rounds":
             rounds(maildir, int(sys.argv[3]) if len(sys.argv) > 3 else 200)
         elif what == "damage":
-            damage(os.fsdecode(maildir), os.fsencode(sys.argv[3]))
+            damage(sys.argv[3], maildir)
+        elif what == "check":
+            for path in sys.argv[2:]:
+                check(os.fsencode(path), path)
+        elif what == "lying":
+            lying(maildir, "future" in sys.argv)
+        elif what == "settle":
+            settle(*map(os.fsencode, sys.argv[2:]))
         elif what == "forged":
             forged(maildir, sys.argv[3:])
         else:
