@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,55 +115,67 @@ build_arguments(const struct options *o)
 	return list;
 }
 
-static void
+/* What the program's environment says of this attempt; 0, or -1. */
+static int
 set_environment(const struct client *c, const struct request *r)
 {
 	bool known = c->peer.ip[0] != '\0';
 
-	if (setenv("AUTH_MECH", mechanism_names[r->mechanism], 1) == -1 ||
-	    setenv("SERVICE", "pop3", 1) == -1 ||
-	    setenv("POP3D_TAKEOVER", "4", 1) == -1 ||
-	    (flag(c, 's') && setenv("TLS", "1", 1) == -1) ||
-	    setenv("PROTO", "TCP", 0) == -1 ||
-	    (known && setenv("TCPREMOTEIP", c->peer.ip, 0) == -1))
-		_exit(EXIT_SYSTEM);
+	return setenv("AUTH_MECH", mechanism_names[r->mechanism], 1) == -1 ||
+		       setenv("SERVICE", "pop3", 1) == -1 ||
+		       setenv("POP3D_TAKEOVER", "4", 1) == -1 ||
+		       (flag(c, 's') && setenv("TLS", "1", 1) == -1) ||
+		       setenv("PROTO", "TCP", 0) == -1 ||
+		       (known && setenv("TCPREMOTEIP", c->peer.ip, 0) == -1)
+		   ? -1
+		   : 0;
 }
 
-/* The child's side: becomes the checkpassword program. */
-static _Noreturn void
-run_program(const struct client *c, const struct request *r, int credentials,
-    int takeover)
+/* Runs the program with these descriptors at CREDENTIALS_FD and TAKEOVER_FD,
+ * signals as they came to us, and a process group of its own, to be killed as
+ * a whole.  0, or an error number. */
+static int
+spawn(pid_t *pid, const struct client *c, int credentials, int takeover)
 {
-	char **arguments = build_arguments(&c->options);
-	char path[PATH_MAX];
-	int null;
+	char **arguments = build_arguments(&c->options), path[PATH_MAX];
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+	sigset_t defaults;
+	int error;
 
-	/* A group of its own, to be killed as a whole; but a terminal would
-	 * stop a group in the background. */
-	if (!isatty(0))
-		(void)setpgid(0, 0);
-	set_environment(c, r);
-	/* The control socket came first and is below 4: no pipe is there, and
-	 * one that is at 4 is copied before it is overwritten. */
-	if (dup2(credentials, CREDENTIALS_FD) == -1 ||
-	    dup2(takeover, TAKEOVER_FD) == -1)
-		_exit(EXIT_SYSTEM);
-	if (c->stderr_is_client) {
-		null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-		if (null == -1 || dup2(null, 2) == -1)
-			_exit(EXIT_SYSTEM);
-	}
-	(void)signal(SIGPIPE, SIG_DFL);
-	(void)sigprocmask(SIG_SETMASK, &old_mask, NULL);
-	(void)execvp(arguments[0], arguments);
-	if (errno == ENOENT && strchr(arguments[0], '/') == NULL) {
+	(void)sigemptyset(&defaults);
+	(void)sigaddset(&defaults, SIGPIPE);
+	if (!isatty(0)) /* a terminal would stop a group in the background */
+		flags |= POSIX_SPAWN_SETPGROUP;
+	if (posix_spawn_file_actions_init(&actions) != 0 ||
+	    posix_spawnattr_init(&attributes) != 0)
+		return ENOMEM;
+	/* The control socket came first: no pipe is at 3, and one that is at
+	 * 4 is copied before it is overwritten. */
+	error = posix_spawn_file_actions_adddup2(
+	    &actions, credentials, CREDENTIALS_FD);
+	if (error == 0)
+		error = posix_spawn_file_actions_adddup2(
+		    &actions, takeover, TAKEOVER_FD);
+	if (error == 0 && c->stderr_is_client)
+		error = posix_spawn_file_actions_addopen(
+		    &actions, 2, "/dev/null", O_WRONLY, 0);
+	(void)posix_spawnattr_setflags(&attributes, flags);
+	(void)posix_spawnattr_setsigmask(&attributes, &old_mask);
+	(void)posix_spawnattr_setsigdefault(&attributes, &defaults);
+	if (error == 0)
+		error = posix_spawnp(pid, arguments[0], &actions, &attributes,
+		    arguments, environ);
+	if (error == ENOENT && strchr(arguments[0], '/') == NULL) {
 		(void)snprintf(
 		    path, sizeof(path), "%s/%s", LIBEXECDIR, arguments[0]);
-		(void)execv(path, arguments);
+		error = posix_spawn(
+		    pid, path, &actions, &attributes, arguments, environ);
 	}
-	(void)signal(SIGPIPE, SIG_IGN); /* it may be the log that is closed */
-	log_error("cannot run the checkpassword program", arguments[0]);
-	_exit(EXIT_SYSTEM);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	(void)posix_spawnattr_destroy(&attributes);
+	return error;
 }
 
 /* Writes what the pipe takes of the credentials. */
@@ -197,16 +210,16 @@ start_program(
 	if (pipe2(to, O_CLOEXEC) == -1 || pipe2(from, O_CLOEXEC) == -1 ||
 	    fcntl(to[1], F_SETFL, O_NONBLOCK) == -1 ||
 	    fcntl(from[0], F_SETFL, O_NONBLOCK) == -1 ||
-	    (a->pid = fork()) == -1) {
-		log_error("cannot start a process", NULL);
-		(void)close(to[0]);
-		(void)close(to[1]);
-		(void)close(from[0]);
-		(void)close(from[1]);
+	    set_environment(c, r) == -1 ||
+	    (errno = spawn(&a->pid, c, to[0], from[1])) != 0) {
+		log_error("cannot run the checkpassword program",
+		    c->options.program[0]);
+		for (int i = 0; i < 2; i++) {
+			(void)close(to[i]);
+			(void)close(from[i]);
+		}
 		return -1;
 	}
-	if (a->pid == 0)
-		run_program(c, r, to[0], from[1]);
 	(void)close(to[0]);
 	(void)close(from[1]);
 	a->credentials = to[1];
@@ -302,8 +315,10 @@ check(const struct client *c, int control, const struct request *r,
 
 	*verdict = VERDICT_TEMPORARY;
 	a.is_session = false;
-	if (start_program(&a, c, r) == -1)
+	if (start_program(&a, c, r) == -1) {
+		*verdict = judge(c, r, EXIT_SYSTEM);
 		return true;
+	}
 	has_ended = wait_program(&a, &status);
 	explicit_bzero(a.text, sizeof(a.text));
 	if (a.credentials != -1)
