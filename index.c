@@ -86,13 +86,21 @@ index_open(struct index *x, int dir)
 		x->fd = openat(dir, INDEX_NAME,
 		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (x->fd != -1 && fstat(x->fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	    st.st_uid == geteuid() &&
+	    st.st_uid == geteuid() && st.st_nlink == 1 &&
 	    pread(x->fd, h, sizeof(*h), 0) == sizeof(*h) &&
 	    memcmp(h->magic, magic, sizeof(magic)) == 0 && h->order == ORDER &&
 	    h->sum == header_sum(h) && h->end >= sizeof(*h) &&
-	    h->end <= (uint64_t)st.st_size && h->count <= UINT32_MAX)
+	    h->end <= (uint64_t)st.st_size && h->count <= UINT32_MAX &&
+	    h->blocks <= BLOCKS_MOST)
 		return;
 	index_close(x);
+}
+
+void
+index_discard(struct index *x, int dir)
+{
+	index_close(x);
+	(void)unlinkat(dir, INDEX_NAME, 0);
 }
 
 void
@@ -181,7 +189,7 @@ apply_block(struct listing *list, const char *text, size_t octets, size_t at)
 	memcpy(&block, text + at, sizeof(block));
 	room -= sizeof(block);
 	/* Pairs of indices keep what follows aligned. */
-	names = (block.removed + 1U) / 2 * sizeof(uint64_t) +
+	names = ((size_t)block.removed + 1) / 2 * sizeof(uint64_t) +
 		(size_t)block.added * sizeof(struct entry);
 	if (room < names || block.names_octets > room - names ||
 	    block.names_octets % sizeof(uint64_t) != 0)
@@ -321,7 +329,7 @@ write_change(int fd, struct change *c, struct index_header *h)
 		const void *data;
 		size_t octets;
 	} parts[] = {
-	    {c->removed, (b->removed + 1U) / 2 * sizeof(uint64_t)},
+	    {c->removed, ((size_t)b->removed + 1) / 2 * sizeof(uint64_t)},
 	    {c->entries, b->added * sizeof(*c->entries)},
 	    {c->names, b->names_octets},
 	};
@@ -349,11 +357,13 @@ write_anew(struct index *x, int dir, const struct listing *list,
     struct index_header *h)
 {
 	struct change change;
-	int fd = openat(dir, INDEX_NEW,
-	    O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
-	    0600);
 	bool is_written;
+	int fd;
 
+	/* Whatever a killed session, or somebody, has left there. */
+	(void)unlinkat(dir, INDEX_NEW, 0);
+	fd = openat(dir, INDEX_NEW,
+	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd == -1)
 		return false;
 	h->end = sizeof(*h);

@@ -33,6 +33,9 @@ void index_open(struct index *x, int dir);
 /* Closes it: there is no index any more. */
 void index_close(struct index *x);
 
+/* The same, and removes it. */
+void index_discard(struct index *x, int dir);
+
 /* Whether what the index says of directory i still holds: its stamp is
  * `now`'s, was settled when it was listed, and lies not in the future. */
 bool index_is_fresh(

@@ -168,7 +168,8 @@ listing_order(const struct listing *list, const struct message *a,
 	return compare_bases(list->names + a->name, list->names + b->name);
 }
 
-/* The whole order: of the names of one message the one read last counts. */
+/* The whole order: of the names of one message the last one counts, which is
+ * that in cur, else the one read last. */
 static bool
 is_after(const struct listing *list, const struct message *a,
     const struct message *b)
@@ -177,6 +178,8 @@ is_after(const struct listing *list, const struct message *a,
 
 	if (order != 0)
 		return order > 0;
+	if (a->in_cur != b->in_cur)
+		return a->in_cur;
 	return a->name > b->name;
 }
 
@@ -425,12 +428,12 @@ listing_same_stamps(const struct stamp a[2], const struct stamp b[2])
 	return memcmp(a, b, 2 * sizeof(*a)) == 0;
 }
 
-/* Whether both changed in an earlier tick of the clock than `now`. */
+/* Whether both changed in an earlier tick of the clock than `now`.  The time
+ * of modification does not matter: it can be set at will. */
 static bool
 is_settled(const struct stamp s[2], uint64_t now)
 {
-	return s[0].modified_nsec < now && s[0].changed_nsec < now &&
-	       s[1].modified_nsec < now && s[1].changed_nsec < now;
+	return s[0].changed_nsec < now && s[1].changed_nsec < now;
 }
 
 /* Adds what both directories hold, new first, so that a message that moves

@@ -43,12 +43,17 @@ static void
 keep_size(struct listing *list, struct message *m, const struct listing *other,
     const struct message *n)
 {
-	if (m->octets != OCTETS_UNKNOWN)
+	bool is_same =
+	    m->in_cur == n->in_cur &&
+	    strcmp(list->names + m->name, other->names + n->name) == 0;
+
+	/* Of twins it may be another file. */
+	if (m->octets != OCTETS_UNKNOWN ||
+	    (!is_same && (list->has_twins || other->has_twins)))
 		return;
 	m->octets = n->octets;
 	m->file_octets = n->file_octets;
-	if (m->in_cur == n->in_cur &&
-	    strcmp(list->names + m->name, other->names + n->name) == 0)
+	if (is_same)
 		m->stored = n->stored;
 }
 
@@ -145,7 +150,7 @@ maildir_load(struct maildrop *m)
 	}
 	/* Damage behind the header: list after all.  The client knows the
 	 * count of messages; it must be the same ones. */
-	index_close(&m->index);
+	index_discard(&m->index, m->dir);
 	memcpy(stamps, m->stamps, sizeof(stamps));
 	if (make_listing(m, none) == -1)
 		return -1;
@@ -335,8 +340,10 @@ maildir_octets(struct maildrop *m, size_t idx)
 		(void)close(fd);
 	}
 	wire_count_end(&wire);
+	if (n != 0) /* it may be readable another time */
+		return (uint64_t)st.st_size;
 	message->file_octets = (uint64_t)st.st_size;
-	message->octets = n == 0 ? wire.octets : message->file_octets;
+	message->octets = wire.octets;
 	message->stored = NOT_STORED;
 	m->is_changed = true;
 	if (now_msec() - m->saved_msec > SAVE_MSEC)

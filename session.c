@@ -207,14 +207,19 @@ announce(struct client *c, struct message *message, const struct stat *st,
 
 	/* A message edited in place is counted anew. */
 	if (message->octets != OCTETS_UNKNOWN &&
-	    message->file_octets != (uint64_t)st->st_size)
+	    message->file_octets != (uint64_t)st->st_size) {
 		message->octets = OCTETS_UNKNOWN;
+		message->stored = NOT_STORED;
+		drop.is_changed = true;
+	}
 	if (message->octets == OCTETS_UNKNOWN &&
 	    first == (uint64_t)st->st_size) {
 		wire_count(&count, drop.buffer, first);
 		wire_count_end(&count);
 		message->octets = count.octets;
 		message->file_octets = (uint64_t)st->st_size;
+		message->stored = NOT_STORED;
+		drop.is_changed = true;
 	}
 	if (message->octets == OCTETS_UNKNOWN)
 		reply_ok(&c->stream, "message follows");

@@ -14,7 +14,7 @@ sh tests/install-needs.sh cc=gcc make=make bats=bats parallel=parallel \
 	musl-gcc=musl-tools file=file \
 	/usr/include/crypt.h=libcrypt-dev /usr/include/md5.h=libmd-dev \
 	tcpserver=ucspi-tcp xinetd=xinetd curl=curl fetchmail=fetchmail \
-	python3=python3 perl=perl valgrind=valgrind strace=strace \
+	python3=python3 perl=perl valgrind=valgrind strace=strace rsync=rsync \
 	mkpasswd=whois nc=netcat-openbsd readelf=binutils setpriv=util-linux \
 	/usr/lib/dovecot/pop3=dovecot-pop3d
 
