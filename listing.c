@@ -67,7 +67,7 @@ listing_add_name(struct listing *list, const char *name)
 }
 
 static int
-add_message(struct listing *list, const char *name, bool in_cur)
+add_message(struct listing *list, const char *name, bool in_cur, uint64_t inode)
 {
 	struct message *messages, *m;
 	int64_t place = listing_add_name(list, name);
@@ -85,6 +85,7 @@ add_message(struct listing *list, const char *name, bool in_cur)
 	m->stored = NOT_STORED;
 	m->name = (uint32_t)place;
 	m->in_cur = in_cur;
+	m->inode = (uint32_t)inode;
 	listing_set_time(list, m);
 	return 0;
 }
@@ -95,7 +96,8 @@ listing_copy(
 {
 	struct message *copy;
 
-	if (add_message(list, other->names + m->name, m->in_cur) == -1)
+	if (add_message(list, other->names + m->name, m->in_cur, m->inode) ==
+	    -1)
 		return -1;
 	copy = &list->messages[list->count - 1];
 	copy->octets = m->octets;
@@ -341,7 +343,7 @@ read_names(struct listing *list, int fd, bool in_cur)
 		for (long at = 0; at < n; at += e->octets) {
 			e = (const void *)(buffer + at);
 			if (is_message(fd, e->name, e->type) &&
-			    add_message(list, e->name, in_cur) == -1)
+			    add_message(list, e->name, in_cur, e->inode) == -1)
 				return -1;
 		}
 	return (int)n;
@@ -359,8 +361,9 @@ read_names(struct listing *list, int fd, bool in_cur)
 	do {
 		errno = 0;
 		e = readdir(stream);
-	} while (e != NULL && (!is_message(fd, e->d_name, e->d_type) ||
-				  add_message(list, e->d_name, in_cur) == 0));
+	} while (e != NULL &&
+		 (!is_message(fd, e->d_name, e->d_type) ||
+		     add_message(list, e->d_name, in_cur, e->d_ino) == 0));
 	error = errno;
 	(void)closedir(stream);
 	errno = error;

@@ -17,6 +17,7 @@ struct message {
 	uint64_t file_octets; /* the file's, when they were counted */
 	uint32_t name;	      /* its place in the listing's names */
 	uint32_t stored;      /* its idx in the index, or NOT_STORED */
+	uint32_t inode;	      /* the end of it, if known: how disks go */
 	bool in_cur;	      /* else in new */
 	bool is_deleted;      /* by DELE */
 	bool is_retrieved;    /* whole */

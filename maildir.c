@@ -351,6 +351,33 @@ maildir_octets(struct maildrop *m, size_t idx)
 	return message->octets;
 }
 
+static int
+compare_places(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Counts all that is not counted yet, in the order of inodes, which is kind to
+ * a disk: in that of names a first count is all seeks. */
+static void
+count_all(struct maildrop *m)
+{
+	uint64_t *places = calloc(m->count + 1, sizeof(*places));
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->count && places != NULL; i++)
+		if (m->list.messages[i].octets == OCTETS_UNKNOWN)
+			places[n++] =
+			    (uint64_t)m->list.messages[i].inode << 32 | i;
+	if (n > 1)
+		qsort(places, n, sizeof(*places), compare_places);
+	for (size_t i = 0; i < n; i++)
+		(void)maildir_octets(m, (size_t)(places[i] & UINT32_MAX));
+	free(places);
+}
+
 int
 maildir_total(struct maildrop *m, uint64_t *octets)
 {
@@ -359,6 +386,7 @@ maildir_total(struct maildrop *m, uint64_t *octets)
 		return 0;
 	if (maildir_load(m) == -1)
 		return -1;
+	count_all(m);
 	*octets = 0;
 	for (size_t i = 0; i < m->count; i++)
 		if (!m->list.messages[i].is_deleted)
