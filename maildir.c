@@ -29,6 +29,9 @@ enum {
 	SAVE_MSEC = 10000
 };
 
+/* Which directories a listing leaves out, where it is of both. */
+static const bool none[2] = {false, false};
+
 /* The directories have changed since they were listed: the next session has
  * to list them. */
 static void
@@ -81,8 +84,6 @@ make_listing(struct maildrop *m, const bool is_fresh[2])
 	if (listing_read(&m->list, m->dir, keep, m->stamps, &m->is_quiet) == -1)
 		goto fail;
 	for (int i = 0; i < 2; i++) {
-		static const bool none[2] = {false, false};
-
 		if (!keep[i] ||
 		    memcmp(&m->stamps[i], &m->index.header.stamps[i],
 			sizeof(m->stamps[i])) == 0)
@@ -138,7 +139,6 @@ maildir_open(struct maildrop *m, const char *path, const char *ip, char *holder)
 int
 maildir_load(struct maildrop *m)
 {
-	static const bool none[2] = {false, false};
 	struct stamp stamps[2];
 	size_t count = m->count;
 
@@ -185,7 +185,6 @@ note_name(struct listing *list, struct message *m, const struct listing *other,
 static int
 find_again(struct maildrop *m, size_t idx)
 {
-	static const bool none[2] = {false, false};
 	struct listing now = {0};
 	struct stamp stamps[2];
 	bool is_found;
@@ -318,6 +317,18 @@ maildir_open_message(struct maildrop *m, size_t idx, struct stat *st)
 	return fd;
 }
 
+void
+maildir_set_octets(
+    struct maildrop *m, size_t idx, uint64_t octets, const struct stat *st)
+{
+	struct message *message = &m->list.messages[idx];
+
+	message->octets = octets;
+	message->file_octets = (uint64_t)st->st_size;
+	message->stored = NOT_STORED;
+	m->is_changed = true;
+}
+
 uint64_t
 maildir_octets(struct maildrop *m, size_t idx)
 {
@@ -342,10 +353,7 @@ maildir_octets(struct maildrop *m, size_t idx)
 	wire_count_end(&wire);
 	if (n != 0) /* it may be readable another time */
 		return (uint64_t)st.st_size;
-	message->file_octets = (uint64_t)st.st_size;
-	message->octets = wire.octets;
-	message->stored = NOT_STORED;
-	m->is_changed = true;
+	maildir_set_octets(m, idx, wire.octets, &st);
 	if (now_msec() - m->saved_msec > SAVE_MSEC)
 		save(m);
 	return message->octets;
@@ -414,7 +422,6 @@ maildir_is_seen(const struct maildrop *m, size_t idx)
 static void
 remove_twins(struct maildrop *m, const char *name, const struct stat *st)
 {
-	static const bool none[2] = {false, false};
 	struct listing list = {0};
 	struct stamp stamps[2];
 	char path[PATH_OCTETS];

@@ -62,6 +62,11 @@ void maildir_own_uid(const char *name, char uid[UID_OCTETS + 1]);
  * ENOENT if the message is gone. */
 int maildir_open_message(struct maildrop *m, size_t idx, struct stat *st);
 
+/* Notes that message idx takes so many octets on the wire (OCTETS_UNKNOWN: to
+ * be counted anew), its file being what st says; the index will learn it. */
+void maildir_set_octets(
+    struct maildrop *m, size_t idx, uint64_t octets, const struct stat *st);
+
 /* The octets of message idx as RETR sends them (RFC 1939 section 11), which
  * are counted now if they are not known.  A message that cannot be read has
  * the octets of its file, one that is gone has none. */

@@ -200,26 +200,20 @@ refuse_message(struct client *c, size_t idx)
 /* The +OK of RETR and TOP.  The first part of the file is in the buffer; a
  * size that is not known is told only if that is the whole of it. */
 static void
-announce(struct client *c, struct message *message, const struct stat *st,
-    size_t first)
+announce(struct client *c, size_t idx, const struct stat *st, size_t first)
 {
+	const struct message *message = &drop.list.messages[idx];
 	struct wire count = {0};
 
 	/* A message edited in place is counted anew. */
 	if (message->octets != OCTETS_UNKNOWN &&
-	    message->file_octets != (uint64_t)st->st_size) {
-		message->octets = OCTETS_UNKNOWN;
-		message->stored = NOT_STORED;
-		drop.is_changed = true;
-	}
+	    message->file_octets != (uint64_t)st->st_size)
+		maildir_set_octets(&drop, idx, OCTETS_UNKNOWN, st);
 	if (message->octets == OCTETS_UNKNOWN &&
 	    first == (uint64_t)st->st_size) {
 		wire_count(&count, drop.buffer, first);
 		wire_count_end(&count);
-		message->octets = count.octets;
-		message->file_octets = (uint64_t)st->st_size;
-		message->stored = NOT_STORED;
-		drop.is_changed = true;
+		maildir_set_octets(&drop, idx, count.octets, st);
 	}
 	if (message->octets == OCTETS_UNKNOWN)
 		reply_ok(&c->stream, "message follows");
@@ -259,7 +253,7 @@ static enum result
 send_message(
     struct client *c, size_t idx, bool is_top, uint64_t lines, bool *is_whole)
 {
-	struct message *message = &drop.list.messages[idx];
+	const struct message *message = &drop.list.messages[idx];
 	struct wire wire = {.body_lines = is_top ? lines : UINT64_MAX};
 	uint64_t rest = 0, listed = message->octets;
 	bool is_cut = false;
@@ -279,7 +273,7 @@ send_message(
 			(void)close(fd);
 		return result;
 	}
-	announce(c, message, &st, (size_t)n);
+	announce(c, idx, &st, (size_t)n);
 	while (n > 0 && !is_cut && c->stream.broken == LINE_OK) {
 		rest -= (uint64_t)n;
 		is_cut = wire_send(&c->stream, &wire, drop.buffer, (size_t)n);
@@ -296,12 +290,8 @@ send_message(
 		return RESULT_OK;
 	session.octets += wire.octets;
 	/* What was sent is what counts, whatever was announced. */
-	if (listed != wire.octets) {
-		message->octets = wire.octets;
-		message->stored = NOT_STORED;
-		drop.is_changed = true;
-	}
-	message->file_octets = (uint64_t)st.st_size;
+	if (listed != wire.octets)
+		maildir_set_octets(&drop, idx, wire.octets, &st);
 	errno = 0;
 	if (listed != OCTETS_UNKNOWN && listed != message->octets)
 		log_trouble("message has changed", idx);
