@@ -417,7 +417,7 @@ greeter_run(struct client *c, int monitor)
 	stream_open(&c->stream, 0, 1, false, (int64_t)AUTH_IDLE_SEC * 1000);
 	if (flag(c, 'a') && make_stamp(c->options.host) == -1)
 		return EXIT_SYSTEM;
-	if (sandbox_enter(ROLE_GREETER, &c->options) == -1)
+	if (sandbox_enter(ROLE_GREETER, &c->options, -1) == -1)
 		return EXIT_SYSTEM;
 	state.commands = authorization_commands;
 	state.line_octets = SASL_LINE_OCTETS;

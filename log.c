@@ -104,8 +104,10 @@ log_event(const char *format, ...)
 
 	line_octets = 0;
 	if (!use_stderr)
-		(void)snprintf(number, sizeof(number),
-		    "<%d>pop3d[%ld]: ", LOG_MAIL | LOG_INFO, (long)getpid());
+		(void)snprintf(number, sizeof(number), "<%d>pop3d[%ld]: ",
+		    LOG_MAIL | (strncmp(format, "debug ", 6) == 0 ? LOG_DEBUG
+								  : LOG_INFO),
+		    (long)getpid());
 	put(use_stderr ? "pop3d: " : number, false);
 	put("event=", false);
 	va_start(values, format);

@@ -109,15 +109,13 @@ fail:
 }
 
 int
-maildir_open(struct maildrop *m, const char *path, const char *ip, char *holder)
+maildir_open(struct maildrop *m, const char *ip, char *holder)
 {
 	bool is_fresh[2];
 
 	holder[0] = '\0';
-	m->path = path;
 	m->saved_msec = now_msec();
-	m->dir = openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (m->dir == -1 || lock_take(&m->lock, m->dir, holder) == -1 ||
+	if (lock_take(&m->lock, m->dir, holder) == -1 ||
 	    listing_stamp(m->dir, m->stamps) == -1)
 		return -1;
 	/* The file system's own clock, where it can be had. */

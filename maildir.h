@@ -20,8 +20,7 @@ enum {
 
 /* A maildrop: the snapshot that a session works on. */
 struct maildrop {
-	const char *path; /* as configured, for the log */
-	int dir;
+	int dir; /* which it stays open for */
 	struct lock lock;
 	size_t count;	/* messages, deleted ones too */
 	bool is_loaded; /* and `list` says which */
@@ -37,11 +36,10 @@ struct maildrop {
 	char buffer[READ_OCTETS];
 };
 
-/* Opens and locks the maildrop at `path`, and lists it.  Returns 0; or -1
- * with errno: EWOULDBLOCK if another session has it, and then `holder` (of
+/* Locks the maildrop whose directory m->dir is, and lists it.  Returns 0; or
+ * -1 with errno: EWOULDBLOCK if another session has it, and then `holder` (of
  * LOCK_TEXT_OCTETS) says which.  `ip` is the client's, or "". */
-int maildir_open(
-    struct maildrop *m, const char *path, const char *ip, char *holder);
+int maildir_open(struct maildrop *m, const char *ip, char *holder);
 
 /* Makes m->list valid, which the index may have spared so far.  0; or -1 with
  * errno if that cannot be done any more, and then the session has to end. */

@@ -22,6 +22,7 @@
 
 #include "log.h"
 #include "pop3d.h"
+#include "sandbox.h"
 
 #ifndef LIBEXECDIR
 #define LIBEXECDIR "/usr/local/libexec"
@@ -74,25 +75,6 @@ log_failure(const struct client *c, const struct request *r, const char *reason,
 	log_event("failure user=%s ip=%s mechanism=%s reason=%s code=%llu",
 	    user, c->peer.ip, mechanism_names[r->mechanism], reason,
 	    (unsigned long long)code);
-}
-
-/* The path of this program, which the checkpassword program may start from
- * another directory; static. */
-static char *
-own_path(void)
-{
-	static const char deleted[] = " (deleted)";
-	static char path[PATH_MAX] = "pop3d";
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-	size_t mark = sizeof(deleted) - 1;
-
-	if (n <= 0)
-		return path; /* the checkpassword program searches PATH */
-	path[n] = '\0';
-	/* Replaced by an upgrade in the meantime: take the new one. */
-	if ((size_t)n > mark && strcmp(path + n - mark, deleted) == 0)
-		path[(size_t)n - mark] = '\0';
-	return path;
 }
 
 /* The checkpassword program's arguments: its own, then the session's; static,

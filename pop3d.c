@@ -33,9 +33,9 @@ enum {
 };
 
 static const char usage[] =
-    "usage: pop3d [-aclPsv] [-h host] [-m maildir] [-n tries] [-r dir]\n"
+    "usage: pop3d [-aclPsSv] [-h host] [-m maildir] [-n tries] [-r dir]\n"
     "             [-T seconds] [-u uid:gid] [checkpassword [arg ...]]\n"
-    "       pop3d -t [-aclPsv] [-h host] [-m maildir] [-T seconds]"
+    "       pop3d -t [-aclPsSv] [-h host] [-m maildir] [-T seconds]"
     " [maildir]\n";
 
 const struct command authorization_commands[] = {
@@ -156,11 +156,11 @@ parse_options(int argc, char **argv, struct options *o)
 	while ((letter = getopt(argc, argv, "+acd:e:h:k:lm:n:oPr:sST:tu:vx")) !=
 	       -1) {
 		complaint[1] = (char)(letter == '?' ? optopt : letter);
-		if (strchr("dekoSx", letter) != NULL) {
+		if (strchr("dekox", letter) != NULL) {
 			later[1] = (char)letter;
 			return later;
 		}
-		if (strchr("aclPstv", letter) != NULL)
+		if (strchr("aclPsStv", letter) != NULL)
 			set_flag(o, letter);
 		else if (letter == '?' || !parse_argument(letter, o))
 			return complaint;
@@ -210,12 +210,12 @@ static bool
 fill_descriptors(void)
 {
 	bool is_complete = true;
-	int fd;
 
-	while ((fd = open("/dev/null", O_RDWR)) != -1 && fd < 3)
-		is_complete &= fd == 2;
-	if (fd != -1)
-		(void)close(fd);
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) == -1) {
+			is_complete &= fd == 2;
+			(void)open("/dev/null", O_RDWR);
+		}
 	return is_complete;
 }
 

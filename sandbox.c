@@ -3,21 +3,56 @@
  * What a process gives up.  All that is one operating system's own stands
  * in this file.  The greeter comes here as root or as the mail user, the
  * session as the mailbox's owner.
+ *
+ * The branches for OpenBSD and FreeBSD are UNTESTED.
+ *
+ * INSTRUMENTED builds (sanitizers, coverage, valgrind) let through what the
+ * tools need: no call is denied but those of `fatal`, and memory and
+ * descriptors have no limit; with 2, files may be written anywhere, too.
  */
 #include "sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "log.h"
 
+#ifdef __linux__
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
+#elif defined(__FreeBSD__)
+#include <sys/capsicum.h>
+#endif
+
+#ifndef INSTRUMENTED
+#define INSTRUMENTED 0
+#endif
+
 enum {
 	/* Where the kernel cannot close a range, and the limit is huge. */
-	DESCRIPTORS_MOST = 65536
+	DESCRIPTORS_MOST = 65536,
+	/* Of the session: the log's socket may be at 10. */
+	SESSION_DESCRIPTORS = 16
 };
+
+/* Of the session: some two million messages; and of a file it may write,
+ * which a log may be, too. */
+static const rlim_t memory_octets = 1024 * 1024 * 1024;
+static const rlim_t greeter_memory_octets = 64 * 1024 * 1024;
+static const rlim_t file_octets = (rlim_t)8 * 1024 * 1024 * 1024;
 
 void
 close_descriptors(void)
@@ -33,6 +68,31 @@ close_descriptors(void)
 		limit = DESCRIPTORS_MOST;
 	for (int fd = 3; fd < (int)limit; fd++)
 		(void)close(fd);
+}
+
+char *
+own_path(void)
+{
+	static const char deleted[] = " (deleted)";
+	static char path[PATH_MAX] = "pop3d";
+	size_t mark = sizeof(deleted) - 1;
+	ssize_t n;
+
+#ifdef AT_EXECFN
+	/* What the kernel was given; it spares /proc a look at this process. */
+	char *given = (char *)getauxval(AT_EXECFN);
+
+	if (given != NULL && *given == '/' && strncmp(given, "/dev/", 5) != 0)
+		return given;
+#endif
+	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	if (n <= 0)
+		return path; /* the checkpassword program searches PATH */
+	path[n] = '\0';
+	/* Replaced by an upgrade in the meantime: take the new one. */
+	if ((size_t)n > mark && strcmp(path + n - mark, deleted) == 0)
+		path[(size_t)n - mark] = '\0';
+	return path;
 }
 
 static int
@@ -55,8 +115,335 @@ drop_root(const struct options *o)
 		   : 0;
 }
 
+/* A part of the sandbox is not to be had here, as errno says. */
+static bool
+is_fatal(const struct options *o, const char *part)
+{
+	log_event("debug what=%s part=%s error=%s",
+	    "a part of the sandbox is missing", part, strerror(errno));
+	return strchr(o->flags, 'S') != NULL;
+}
+
+/* Lowers a limit, and never raises one. */
+static int
+limit(int resource, rlim_t most)
+{
+	struct rlimit old, new = {most, most};
+
+	if (setrlimit(resource, &new) == 0)
+		return 0;
+	/* It is lower already. */
+	return errno == EPERM && getrlimit(resource, &old) == 0 &&
+		       old.rlim_max < most
+		   ? 0
+		   : -1;
+}
+
+static int
+limit_all(enum role role)
+{
+	bool is_greeter = role == ROLE_GREETER;
+
+	if (limit(RLIMIT_CORE, 0) == -1)
+		return -1;
+	if (INSTRUMENTED)
+		return 0;
+#ifdef RLIMIT_NPROC
+	if (limit(RLIMIT_NPROC, 0) == -1)
+		return -1;
+#endif
+	/* No new one has a number below 1; but poll takes no more than it. */
+	if (limit(RLIMIT_NOFILE, is_greeter ? 1 : SESSION_DESCRIPTORS) == -1 ||
+	    limit(RLIMIT_AS,
+		is_greeter ? greeter_memory_octets : memory_octets) == -1)
+		return -1;
+	return is_greeter ? 0 : limit(RLIMIT_FSIZE, file_octets);
+}
+
+#ifdef __linux__
+
+#if defined(__x86_64__)
+#define ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define ARCH AUDIT_ARCH_AARCH64
+#else
+#define ARCH 0 /* which no filter fits */
+#endif
+
+/* What a call comes to, as a place behind the filter's sets. */
+enum {
+	NO_EXECUTABLE = 0, /* the third argument lacks PROT_EXEC, or KILL */
+	LOCK_ONLY = 2,	   /* fcntl for a lock, or REFUSE */
+	KILL = 4,
+	ALLOW,
+	REFUSE, /* ENOSYS */
+	ENDINGS
+};
+
+/* The filter: what comes first, a tree over sets of 32 calls in a row, three
+ * instructions for each set, endings. */
+enum {
+	BIT = 8, /* the call's bit in its set, into X */
+	TREE = 14,
+	SETS = 16, /* at most */
+	/* Behind these no call is allowed to the greeter. */
+	GREETER_SETS = INSTRUMENTED ? SETS : 9,
+	LENGTH = TREE + SETS - 1 + 3 * SETS + ENDINGS
+};
+
+/* Calls by number; -1 is one that this machine does not have. */
+#ifndef SYS_poll
+#define SYS_poll (-1)
+#define SYS_fork (-1)
+#define SYS_vfork (-1)
+#define SYS_time (-1)
+#endif
+
+static const short greeter_calls[] = {SYS_read, SYS_recvfrom, SYS_write,
+    SYS_sendto, SYS_poll, SYS_ppoll, SYS_shutdown, SYS_clock_gettime,
+    SYS_restart_syscall, SYS_exit, SYS_exit_group};
+
+/* The session's are these as well. */
+static const short session_calls[] = {
+    /* files */
+    SYS_openat, SYS_close, SYS_pread64, SYS_pwrite64, SYS_lseek, SYS_fstat,
+    SYS_newfstatat, SYS_statx, SYS_getdents64, SYS_renameat, SYS_renameat2,
+    SYS_linkat, SYS_unlinkat, SYS_flock,
+    /* what the libraries do by themselves */
+    SYS_brk, SYS_munmap, SYS_mremap, SYS_madvise, SYS_futex, SYS_getrandom,
+    SYS_gettimeofday, SYS_time, SYS_nanosleep, SYS_clock_nanosleep,
+    SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_getpid,
+    SYS_gettid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid};
+
+/* What no honest session does: to try it is to have been taken over. */
+static const short fatal_calls[] = {SYS_execve, SYS_execveat, SYS_fork,
+    SYS_vfork, SYS_clone, SYS_clone3, SYS_socket, SYS_socketpair, SYS_bind,
+    SYS_connect, SYS_listen, SYS_accept, SYS_accept4, SYS_sendmsg, SYS_sendmmsg,
+    SYS_recvmsg, SYS_recvmmsg, SYS_ptrace, SYS_process_vm_readv,
+    SYS_process_vm_writev, SYS_pidfd_open, SYS_pidfd_getfd,
+    SYS_pidfd_send_signal, SYS_kill, SYS_tkill, SYS_tgkill, SYS_setuid,
+    SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid,
+    SYS_setfsuid, SYS_setfsgid, SYS_setgroups, SYS_capset, SYS_mount,
+    SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare, SYS_setns,
+    SYS_move_mount, SYS_open_tree, SYS_fsopen, SYS_fsmount, SYS_fspick,
+    SYS_mount_setattr, SYS_open_by_handle_at, SYS_bpf, SYS_io_uring_setup,
+    SYS_io_uring_enter, SYS_io_uring_register, SYS_io_setup, SYS_userfaultfd,
+    SYS_perf_event_open, SYS_keyctl, SYS_add_key, SYS_request_key,
+    SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load,
+    SYS_kexec_file_load, SYS_reboot, SYS_personality, SYS_swapon, SYS_syslog,
+    SYS_acct, SYS_memfd_create, SYS_mknodat};
+
+/* Sets a bit for each of these calls. */
+static void
+mark(uint32_t *bits, const short *calls, size_t octets)
+{
+	for (size_t i = 0; i < octets / sizeof(*calls); i++)
+		if (calls[i] >= 0)
+			bits[calls[i] / 32] |= 1U << calls[i] % 32;
+}
+
+/* A comparison at `at`, and where it leads. */
+static struct sock_filter
+compare(uint16_t how, uint32_t with, size_t at, size_t yes, size_t no)
+{
+	return (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_K | how, with,
+	    (uint8_t)(yes - at - 1), (uint8_t)(no - at - 1));
+}
+
+/* The tree over n sets from `set` on, its root at `at`; set i is looked at at
+ * leaves + 3 * i. */
+static void
+make_tree(
+    struct sock_filter *code, size_t at, size_t set, size_t n, size_t leaves)
+{
+	size_t half = n / 2, middle = set + half;
+
+	code[at] = compare(BPF_JGE, (uint32_t)middle * 32, at,
+	    n - half > 1 ? at + half : leaves + 3 * middle,
+	    half > 1 ? at + 1 : leaves + 3 * set);
+	if (half > 1)
+		make_tree(code, at + 1, set, half, leaves);
+	if (n - half > 1)
+		make_tree(code, at + half, middle, n - half, leaves);
+}
+
+/* Three instructions for each set of calls.  Of what is neither allowed nor
+ * fatal, the greeter dies all the same; the session is told that there is no
+ * such call, lest a new libc end a session in its UPDATE. */
+static void
+make_leaves(struct sock_filter *code, size_t at, size_t sets, enum role role)
+{
+	uint32_t allowed[SETS] = {0}, fatal[SETS] = {0};
+	size_t end = at + 3 * sets;
+
+	mark(allowed, greeter_calls, sizeof(greeter_calls));
+	if (role == ROLE_SESSION)
+		mark(allowed, session_calls, sizeof(session_calls));
+	mark(fatal, fatal_calls, sizeof(fatal_calls));
+	for (size_t i = 0; i < sets; i++, at += 3) {
+		if (INSTRUMENTED)
+			allowed[i] = ~fatal[i];
+		else if (role == ROLE_GREETER)
+			fatal[i] = UINT32_MAX;
+		code[at] = (struct sock_filter)BPF_STMT(BPF_MISC | BPF_TXA, 0);
+		code[at + 1] =
+		    compare(BPF_JSET, allowed[i], at + 1, end + ALLOW, at + 2);
+		code[at + 2] = compare(
+		    BPF_JSET, fatal[i], at + 2, end + KILL, end + REFUSE);
+	}
+}
+
+#define LOAD(field)                                                            \
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+
+/*
+ * Installs the filter.  Whatever it costs is paid in every session: so it
+ * has a bit a call, not a comparison, and begins with an instruction that
+ * keeps the kernel from running it for every call there is beforehand.
+ */
+static int
+filter_calls(enum role role)
+{
+	static const struct sock_filter endings[ENDINGS] = {
+	    /* Both machines are little-endian: the low half. */
+	    [NO_EXECUTABLE] = LOAD(args[2]),
+	    BPF_JUMP(
+		BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, KILL - 2, ALLOW - 2),
+	    [LOCK_ONLY] = LOAD(args[1]),
+	    BPF_JUMP(
+		BPF_JMP | BPF_JEQ | BPF_K, F_OFD_SETLK, ALLOW - 4, REFUSE - 4),
+	    [KILL] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	    [ALLOW] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	    [REFUSE] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+	};
+	const bool is_plain = INSTRUMENTED || role == ROLE_GREETER;
+	const size_t sets = role == ROLE_GREETER ? GREETER_SETS : SETS;
+	const size_t leaves = TREE + sets - 1, end = leaves + 3 * sets;
+	const size_t map = is_plain ? BIT : end + NO_EXECUTABLE;
+	const size_t lock = is_plain ? BIT : end + LOCK_ONLY;
+	struct sock_filter code[LENGTH] = {
+	    BPF_STMT(BPF_MISC | BPF_TAX, 0),
+	    LOAD(arch),
+	    compare(BPF_JEQ, ARCH, 2, 3, end + KILL),
+	    LOAD(nr),
+	    compare(BPF_JGE, (uint32_t)sets * 32, 4, end + REFUSE, 5),
+	    compare(BPF_JEQ, SYS_fcntl, 5, lock, 6),
+	    compare(BPF_JEQ, SYS_mmap, 6, map, 7),
+	    compare(BPF_JEQ, SYS_mprotect, 7, map, BIT),
+	    [BIT] = BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 31),
+	    BPF_STMT(BPF_MISC | BPF_TAX, 0),
+	    BPF_STMT(BPF_LD | BPF_IMM, 1),
+	    BPF_STMT(BPF_ALU | BPF_LSH | BPF_X, 0),
+	    BPF_STMT(BPF_MISC | BPF_TAX, 0),
+	    LOAD(nr),
+	};
+	struct sock_fprog program = {
+	    .len = (unsigned short)(end + ENDINGS), .filter = code};
+
+	if (ARCH == 0) {
+		errno = ENOSYS;
+		return -1;
+	}
+	make_tree(code, TREE, 0, sets, leaves);
+	make_leaves(code, leaves, sets, role);
+	memcpy(code + end, endings, sizeof(endings));
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0U, &program);
+}
+
+/* Lets no file be reached but those of the Maildir, and no other process. */
+static int
+see_only(int maildir)
+{
+	/* What each version of Landlock can forbid, the newest first; the
+	 * first version of all forbids to move from new to cur. */
+	static const struct {
+		uint64_t files;
+		size_t octets;
+	} versions[] = {
+	    {0xffff, 24}, {0xffff, 16}, {0x7fff, 16}, {0x7fff, 8}, {0x3fff, 8}};
+	struct {
+		uint64_t files, net, scopes;
+	} rules = {.net = 3, .scopes = 3};
+	const struct landlock_path_beneath_attr beneath = {
+	    LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
+		LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+		LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REFER,
+	    maildir};
+	long fd = -1;
+	int result;
+
+	for (size_t i = 0;
+	     i < sizeof(versions) / sizeof(versions[0]) && fd == -1; i++) {
+		rules.files = versions[i].files;
+		fd = syscall(SYS_landlock_create_ruleset, &rules,
+		    versions[i].octets, 0U);
+	}
+	if (fd == -1)
+		return -1;
+	result = syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH,
+		     &beneath, 0U) == 0 &&
+			 syscall(SYS_landlock_restrict_self, fd, 0U) == 0
+		     ? 0
+		     : -1;
+	(void)close((int)fd);
+	return result;
+}
+
+static int
+confine(enum role role, const struct options *o, int maildir)
+{
+	if ((prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 &&
+		is_fatal(o, "no-new-privileges")) ||
+	    (prctl(PR_SET_DUMPABLE, 0) == -1 && is_fatal(o, "dumpable")))
+		return -1;
+	if (role == ROLE_SESSION && INSTRUMENTED < 2 &&
+	    see_only(maildir) == -1 && is_fatal(o, "landlock"))
+		return -1;
+	return filter_calls(role) == -1 && is_fatal(o, "seccomp") ? -1 : 0;
+}
+
+#elif defined(__OpenBSD__)
+
+/* UNTESTED. */
+static int
+confine(enum role role, const struct options *o, int maildir)
+{
+	(void)o;
+	/* The session's working directory is its maildrop's parent, or not:
+	 * there is no unveil of a descriptor, and none is needed, since the
+	 * file system is reached as the mailbox's owner only. */
+	(void)maildir;
+	return pledge(
+	    role == ROLE_GREETER ? "stdio" : "stdio rpath wpath cpath flock",
+	    NULL);
+}
+
+#elif defined(__FreeBSD__)
+
+/* UNTESTED.  All that the session opens lies below a descriptor it has. */
+static int
+confine(enum role role, const struct options *o, int maildir)
+{
+	(void)role;
+	(void)maildir;
+	return cap_enter() == -1 && is_fatal(o, "capsicum") ? -1 : 0;
+}
+
+#else
+
+static int
+confine(enum role role, const struct options *o, int maildir)
+{
+	(void)role;
+	(void)maildir;
+	errno = ENOSYS;
+	return is_fatal(o, "system") ? -1 : 0;
+}
+
+#endif
+
 int
-sandbox_enter(enum role role, const struct options *o)
+sandbox_enter(enum role role, const struct options *o, int maildir)
 {
 	if (role == ROLE_GREETER && geteuid() == 0 && drop_root(o) == -1) {
 		log_error(
@@ -68,5 +455,7 @@ sandbox_enter(enum role role, const struct options *o)
 		log_event("error what=%s", "a mailbox of root is not served");
 		return -1;
 	}
-	return 0;
+	if (limit_all(role) == -1 && is_fatal(o, "limits"))
+		return -1;
+	return confine(role, o, maildir);
 }

@@ -12,10 +12,17 @@ enum role {
 /*
  * Gives up for good what a role does not need.  The greeter, where started
  * as root: goes to options->root, drops groups, group and user, and makes
- * sure that there is no way back.  The session: refuses to be root.
+ * sure that there is no way back.  The session: refuses to be root, and
+ * opens nothing more but below the directory `maildir` (greeter: -1).
+ * Both: no new privileges, limits, and few system calls.  What the system
+ * lacks of that is logged, and fatal only under -S.
  * Returns 0; or -1 after a line in the log.
  */
-int sandbox_enter(enum role role, const struct options *options);
+int sandbox_enter(enum role role, const struct options *options, int maildir);
+
+/* The path of this program, which the checkpassword program may start from
+ * another directory; or its name, to be searched for.  Static. */
+char *own_path(void);
 
 /* Closes every descriptor above 2. */
 void close_descriptors(void);

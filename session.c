@@ -4,6 +4,7 @@
  * answers PASS itself, and removes nothing before it has read QUIT whole.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ static bool has_last;	       /* last_seen has been looked for */
 
 /* For the log. */
 static struct {
-	const char *user, *mechanism;
+	const char *user, *mechanism, *path;
 	unsigned long long retrieved, octets, removed;
 } session;
 
@@ -35,7 +36,7 @@ load(struct client *c)
 {
 	if (maildir_load(&drop) == 0)
 		return true;
-	log_error("cannot list the maildrop any more", drop.path);
+	log_error("cannot list the maildrop any more", session.path);
 	reply_err(&c->stream, "SYS/TEMP", "maildrop cannot be read now");
 	(void)stream_flush(&c->stream);
 	c->stream.broken = LINE_CLOSED;
@@ -425,7 +426,7 @@ cmd_quit(struct client *c, const struct argument *a)
 
 /* The -ERR to a client that may log in, but not now or not ever. */
 static void
-refuse_login(struct client *c, const char *path, const char *holder)
+refuse_login(struct client *c, const char *holder)
 {
 	if (errno == EWOULDBLOCK) {
 		log_event("failure user=%s ip=%s mechanism=%s reason=in-use",
@@ -434,7 +435,7 @@ refuse_login(struct client *c, const char *path, const char *holder)
 		return;
 	}
 	log_event("error user=%s ip=%s what=%s path=%s error=%s", session.user,
-	    c->peer.ip, "cannot open maildrop", path, strerror(errno));
+	    c->peer.ip, "cannot open maildrop", session.path, strerror(errno));
 	if (is_permanent())
 		reply_err(&c->stream, "SYS/PERM",
 		    "maildrop cannot be opened; tell the administrator");
@@ -454,8 +455,7 @@ session_run(struct client *c)
 	    .find_message = find_message,
 	};
 	int64_t begin = now_msec();
-	const char *path = c->options.maildir;
-	char holder[LOCK_TEXT_OCTETS];
+	char holder[LOCK_TEXT_OCTETS] = "";
 	enum reason reason;
 
 	(void)umask(077);
@@ -463,15 +463,21 @@ session_run(struct client *c)
 	(void)signal(SIGXFSZ, SIG_IGN);
 	session.user = getenv("USER");
 	session.mechanism = getenv("AUTH_MECH");
-	if (path == NULL)
-		path = getenv("MAILDIR");
-	if (path == NULL || *path == '\0')
-		path = "Maildir";
+	session.path = c->options.maildir;
+	if (session.path == NULL)
+		session.path = getenv("MAILDIR");
+	if (session.path == NULL || *session.path == '\0')
+		session.path = "Maildir";
 	stream_open(&c->stream, 0, 1, true, state.idle_msec);
-	if (sandbox_enter(ROLE_SESSION, &c->options) == -1) {
-		reply_err(&c->stream, "SYS/PERM", "root has no maildrop");
-	} else if (maildir_open(&drop, path, c->peer.ip, holder) == -1) {
-		refuse_login(c, path, holder);
+	/* The one path that is used, and once. */
+	drop.dir = open(session.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (drop.dir == -1) {
+		refuse_login(c, holder);
+	} else if (sandbox_enter(ROLE_SESSION, &c->options, drop.dir) == -1) {
+		reply_err(&c->stream, "SYS/PERM",
+		    "no session can be had; tell the administrator");
+	} else if (maildir_open(&drop, c->peer.ip, holder) == -1) {
+		refuse_login(c, holder);
 	} else {
 		log_event(
 		    "login user=%s ip=%s mechanism=%s tls=%s messages=%llu",
