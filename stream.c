@@ -294,8 +294,11 @@ stream_end(struct stream *s)
 void
 stream_wipe(struct stream *s)
 {
-	/* What lies ahead of in_begin has not been used yet. */
+	/* What lies between has not been used yet. */
 	explicit_bzero(s->input, s->in_begin);
+	/* And behind is what was seen of the line when it was not yet its
+	 * turn. */
+	explicit_bzero(s->input + s->in_end, sizeof(s->input) - s->in_end);
 }
 
 static void __attribute__((format(printf, 2, 0)))
