@@ -287,7 +287,7 @@ judge(const struct client *c, const struct request *r, int code)
 /* Runs the program for one request.  Returns true with a verdict; false if
  * there is nothing more to say to the client: it had its session. */
 static bool
-check(const struct client *c, int control, const struct request *r,
+check(const struct client *c, const struct request *r, pid_t greeter,
     enum verdict_code *verdict)
 {
 	static struct attempt a;
@@ -308,7 +308,9 @@ check(const struct client *c, int control, const struct request *r,
 	if (a.takeover != -1)
 		(void)close(a.takeover);
 	if (a.is_session) {
-		(void)close(control); /* lets the greeter go */
+		/* It has nothing more to do, and would go by itself; but the
+		 * client is the session's now, and nobody else's. */
+		(void)kill(greeter, SIGKILL);
 		while (!has_ended && (pid = waitpid(-1, &status, 0)) != a.pid &&
 		       (pid != -1 || errno == EINTR))
 			;
@@ -327,6 +329,7 @@ check(const struct client *c, int control, const struct request *r,
 	}
 	/* Was it a session that could not say so?  Nobody knows what the
 	 * client was told. */
+	(void)kill(greeter, SIGKILL);
 	log_failure(c, r, WIFSIGNALED(status) ? "signal" : "no-session",
 	    WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 	return false;
@@ -348,7 +351,7 @@ is_valid(const struct request *r, size_t octets)
 }
 
 /* Waits for a request; its octets, 0 if the greeter is gone, -1 if it is
- * past all its own deadlines. */
+ * past all its own deadlines or says what it never says. */
 static ssize_t
 receive(int control, struct request *r)
 {
@@ -363,8 +366,11 @@ receive(int control, struct request *r)
 	} while (n == -1 && errno == EINTR);
 	if (n != 1)
 		return -1;
-	n = recv(control, r, sizeof(*r), 0);
-	return n > 0 ? n : 0;
+	n = recv(control, r, sizeof(*r), MSG_TRUNC);
+	/* An empty message looks like the end, but for what comes next. */
+	if (n == -1 || (n == 0 && recv(control, r, 1, MSG_DONTWAIT) == 0))
+		return 0;
+	return is_valid(r, (size_t)n) ? n : -1;
 }
 
 /* Keeps the client waiting, the longer the more it has tried; but not for a
@@ -379,6 +385,19 @@ delay(int control, unsigned attempts)
 	while ((left = end - now_msec()) > 0)
 		if (poll(&fd, 1, (int)left) == 1)
 			return;
+}
+
+/* Sends the verdict; false if the greeter did not wait for it: it may have
+ * one attempt at a time. */
+static bool
+answer(int control, const struct verdict *verdict)
+{
+	char next;
+
+	if (recv(control, &next, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+		return false;
+	(void)send(control, verdict, sizeof(*verdict), MSG_NOSIGNAL);
+	return true;
 }
 
 /* Nothing of an earlier life may speak for this login, and the end of a
@@ -410,19 +429,16 @@ monitor_run(struct client *c, int control, pid_t greeter)
 	int status = 0;
 
 	prepare();
-	while (
-	    verdict.is_last == 0 && (octets = receive(control, &request)) > 0) {
+	while ((octets = receive(control, &request)) > 0) {
 		enum verdict_code code = VERDICT_WRONG;
 
-		if (!is_valid(&request, (size_t)octets)) {
-			log_event(
-			    "error what=%s", "the greeter sent no request");
+		if (verdict.is_last != 0) {
 			octets = -1;
 			break;
 		}
 		if (request.secret_octets == 0)
 			log_failure(c, &request, "empty", 0);
-		else if (!check(c, control, &request, &code))
+		else if (!check(c, &request, greeter, &code))
 			return 0;
 		explicit_bzero(&request, (size_t)octets);
 		attempts++;
@@ -431,17 +447,22 @@ monitor_run(struct client *c, int control, pid_t greeter)
 		verdict.code = (uint8_t)code;
 		verdict.is_last =
 		    wrong >= c->options.tries || attempts >= ATTEMPTS;
-		(void)send(control, &verdict, sizeof(verdict), MSG_NOSIGNAL);
+		if (!answer(control, &verdict)) {
+			octets = -1;
+			break;
+		}
 	}
-	if (octets == -1)
-		(void)kill(greeter, SIGKILL);
+	/* One that is about to end is not hurt. */
+	(void)kill(greeter, SIGKILL);
 	while (waitpid(greeter, &status, 0) == -1 && errno == EINTR)
 		;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SYSTEM)
 		return EXIT_SYSTEM;
 	log_event("end user=- ip=%s reason=%s signal=%llu", c->peer.ip,
-	    reason_text(WIFEXITED(status) ? (enum reason)WEXITSTATUS(status)
-					  : REASON_ERROR),
+	    octets == -1 ? "greeter"
+			 : reason_text(WIFEXITED(status)
+					   ? (enum reason)WEXITSTATUS(status)
+					   : REASON_ERROR),
 	    (unsigned long long)(WIFSIGNALED(status) ? WTERMSIG(status) : 0));
 	return 0;
 }
