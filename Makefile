@@ -101,7 +101,7 @@ lint:
 asan:
 	@ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
 	UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1 \
-	sh tests/check.sh asan CC=cc HARDENING=-fPIE \
+	sh tests/check.sh asan CC=cc HARDENING=-fPIE CPPFLAGS=-DINSTRUMENTED \
 	    CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined" \
 	    LDFLAGS="-fsanitize=address,undefined"
 
