@@ -28,6 +28,15 @@ static char user[USER_OCTETS];
 static size_t user_octets; /* 0: no USER yet */
 static char stamp[STAMP_OCTETS];
 
+/* Puts a text and its NUL at `end`; returns where the next one goes. */
+static char *
+add_text(char *end, const char *text, size_t octets)
+{
+	memcpy(end, text, octets);
+	end[octets] = '\0';
+	return end + octets + 1;
+}
+
 /* Sends the credentials to the monitor and its verdict to the client.
  * Returns only if they were refused: otherwise the session has the client. */
 static enum result
@@ -48,19 +57,15 @@ authenticate(struct client *c, enum mechanism mechanism, const char *name,
 	struct verdict verdict;
 	int64_t begin = now_msec();
 	size_t octets;
+	char *end = request.text;
 
 	if (stream_flush(&c->stream) == -1)
 		return RESULT_BROKEN;
 	request.mechanism = (uint16_t)mechanism;
-	request.user_octets = (uint16_t)name_octets;
-	request.secret_octets = (uint16_t)secret_octets;
-	request.challenge_octets = (uint16_t)strlen(challenge);
-	memcpy(request.text, name, name_octets);
-	memcpy(request.text + name_octets, secret, secret_octets);
-	memcpy(request.text + name_octets + secret_octets, challenge,
-	    request.challenge_octets);
-	octets = offsetof(struct request, text) + name_octets + secret_octets +
-		 request.challenge_octets;
+	end = add_text(end, name, name_octets);
+	end = add_text(end, secret, secret_octets);
+	end = add_text(end, challenge, strlen(challenge));
+	octets = (size_t)(end - (char *)&request);
 	if (send(control, &request, octets, MSG_NOSIGNAL) != (ssize_t)octets)
 		_exit(REASON_ERROR);
 	explicit_bzero(&request, octets);

@@ -40,11 +40,8 @@ enum {
 /* One run of the checkpassword program. */
 struct attempt {
 	pid_t pid;
-	int credentials; /* to it; -1 when all is written */
 	int takeover;	 /* from the session; -1 when closed */
 	bool is_session; /* the take-over message came */
-	char text[USER_OCTETS + SECRET_OCTETS + CHALLENGE_OCTETS + 3];
-	size_t octets, done;
 };
 
 static const char *const mechanism_names[MECHANISMS] = {
@@ -68,12 +65,8 @@ static void
 log_failure(const struct client *c, const struct request *r, const char *reason,
     int code)
 {
-	char user[USER_OCTETS + 1];
-
-	memcpy(user, r->text, r->user_octets);
-	user[r->user_octets] = '\0';
 	log_event("failure user=%s ip=%s mechanism=%s reason=%s code=%llu",
-	    user, c->peer.ip, mechanism_names[r->mechanism], reason,
+	    r->text, c->peer.ip, mechanism_names[r->mechanism], reason,
 	    (unsigned long long)code);
 }
 
@@ -160,61 +153,33 @@ spawn(pid_t *pid, const struct client *c, int credentials, int takeover)
 	return error;
 }
 
-/* Writes what the pipe takes of the credentials. */
-static void
-write_credentials(struct attempt *a)
-{
-	ssize_t n =
-	    write(a->credentials, a->text + a->done, a->octets - a->done);
-
-	if (n == -1 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n > 0)
-		a->done += (size_t)n;
-	/* A program that does not want them all is welcome. */
-	if (n == -1 || a->done == a->octets) {
-		explicit_bzero(a->text, a->octets);
-		(void)close(a->credentials);
-		a->credentials = -1;
-	}
-}
-
 /* Starts the program; 0, or -1 after a line in the log. */
 static int
-start_program(
-    struct attempt *a, const struct client *c, const struct request *r)
+start_program(struct attempt *a, const struct client *c,
+    const struct request *r, size_t text_octets)
 {
 	int to[2] = {-1, -1}, from[2] = {-1, -1};
-	const char *field = r->text;
-	const uint16_t lengths[] = {
-	    r->user_octets, r->secret_octets, r->challenge_octets};
+	int result = -1;
 
+	/* A pipe takes the credentials as a whole, before anybody reads. */
 	if (pipe2(to, O_CLOEXEC) == -1 || pipe2(from, O_CLOEXEC) == -1 ||
 	    fcntl(to[1], F_SETFL, O_NONBLOCK) == -1 ||
 	    fcntl(from[0], F_SETFL, O_NONBLOCK) == -1 ||
+	    write(to[1], r->text, text_octets) != (ssize_t)text_octets ||
 	    set_environment(c, r) == -1 ||
-	    (errno = spawn(&a->pid, c, to[0], from[1])) != 0) {
+	    (errno = spawn(&a->pid, c, to[0], from[1])) != 0)
 		log_error("cannot run the checkpassword program",
 		    c->options.program[0]);
-		for (int i = 0; i < 2; i++) {
-			(void)close(to[i]);
-			(void)close(from[i]);
-		}
-		return -1;
-	}
+	else
+		result = 0;
 	(void)close(to[0]);
+	(void)close(to[1]);
 	(void)close(from[1]);
-	a->credentials = to[1];
+	if (result == -1)
+		(void)close(from[0]);
 	a->takeover = from[0];
-	a->octets = a->done = 0;
-	for (size_t i = 0; i < 3; i++) {
-		memcpy(a->text + a->octets, field, lengths[i]);
-		field += lengths[i];
-		a->octets += lengths[i];
-		a->text[a->octets++] = '\0';
-	}
-	write_credentials(a); /* mostly, all at once */
-	return 0;
+	a->is_session = false;
+	return result;
 }
 
 /* Reads the take-over message, if it is there. */
@@ -239,8 +204,7 @@ wait_program(struct attempt *a, int *status)
 	int64_t deadline = now_msec() + (int64_t)CHECK_SEC * 1000;
 
 	for (;;) {
-		struct pollfd fds[] = {
-		    {a->takeover, POLLIN, 0}, {a->credentials, POLLOUT, 0}};
+		struct pollfd fd = {a->takeover, POLLIN, 0};
 		struct timespec wait, *limit = NULL;
 		int64_t left = deadline - now_msec();
 
@@ -258,11 +222,7 @@ wait_program(struct attempt *a, int *status)
 			wait.tv_nsec = left % 1000 * 1000000;
 			limit = &wait;
 		}
-		if (ppoll(fds, 2, limit, &old_mask) <= 0)
-			continue;
-		if (fds[1].revents != 0)
-			write_credentials(a);
-		if (fds[0].revents != 0)
+		if (ppoll(&fd, 1, limit, &old_mask) == 1)
 			read_takeover(a);
 	}
 }
@@ -284,35 +244,47 @@ judge(const struct client *c, const struct request *r, int code)
 	return verdict;
 }
 
+/* One that is about to end by itself is not hurt.  Returns what it ended by,
+ * as waitpid has it. */
+static int
+end_greeter(pid_t greeter)
+{
+	int status = 0;
+
+	(void)kill(greeter, SIGKILL);
+	while (waitpid(greeter, &status, 0) == -1 && errno == EINTR)
+		;
+	return status;
+}
+
 /* Runs the program for one request.  Returns true with a verdict; false if
  * there is nothing more to say to the client: it had its session. */
 static bool
-check(const struct client *c, const struct request *r, pid_t greeter,
+check(const struct client *c, struct request *r, size_t octets, pid_t greeter,
     enum verdict_code *verdict)
 {
-	static struct attempt a;
+	struct attempt a;
 	bool has_ended;
 	int status;
-	pid_t pid;
 
 	*verdict = VERDICT_TEMPORARY;
-	a.is_session = false;
-	if (start_program(&a, c, r) == -1) {
+	octets -= offsetof(struct request, text);
+	has_ended = start_program(&a, c, r, octets) == -1;
+	/* All but the name. */
+	explicit_bzero(r->text + strlen(r->text), octets - strlen(r->text));
+	if (has_ended) {
 		*verdict = judge(c, r, EXIT_SYSTEM);
 		return true;
 	}
 	has_ended = wait_program(&a, &status);
-	explicit_bzero(a.text, sizeof(a.text));
-	if (a.credentials != -1)
-		(void)close(a.credentials);
 	if (a.takeover != -1)
 		(void)close(a.takeover);
 	if (a.is_session) {
 		/* It has nothing more to do, and would go by itself; but the
 		 * client is the session's now, and nobody else's. */
-		(void)kill(greeter, SIGKILL);
-		while (!has_ended && (pid = waitpid(-1, &status, 0)) != a.pid &&
-		       (pid != -1 || errno == EINTR))
+		(void)end_greeter(greeter);
+		while (!has_ended && waitpid(a.pid, &status, 0) == -1 &&
+		       errno == EINTR)
 			;
 		return false;
 	}
@@ -329,7 +301,7 @@ check(const struct client *c, const struct request *r, pid_t greeter,
 	}
 	/* Was it a session that could not say so?  Nobody knows what the
 	 * client was told. */
-	(void)kill(greeter, SIGKILL);
+	(void)end_greeter(greeter);
 	log_failure(c, r, WIFSIGNALED(status) ? "signal" : "no-session",
 	    WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 	return false;
@@ -338,16 +310,23 @@ check(const struct client *c, const struct request *r, pid_t greeter,
 static bool
 is_valid(const struct request *r, size_t octets)
 {
-	size_t text;
+	static const size_t most[] = {
+	    USER_OCTETS, SECRET_OCTETS, CHALLENGE_OCTETS};
+	size_t left = octets - offsetof(struct request, text);
+	const char *text = r->text;
 
-	if (octets < offsetof(struct request, text) ||
-	    r->mechanism >= MECHANISMS || r->user_octets == 0 ||
-	    r->user_octets > USER_OCTETS || r->secret_octets > SECRET_OCTETS ||
-	    r->challenge_octets > CHALLENGE_OCTETS)
+	if (octets <= offsetof(struct request, text) || octets > sizeof(*r) ||
+	    r->mechanism >= MECHANISMS || *text == '\0')
 		return false;
-	text = (size_t)r->user_octets + r->secret_octets + r->challenge_octets;
-	return octets == offsetof(struct request, text) + text &&
-	       memchr(r->text, '\0', text) == NULL;
+	for (size_t i = 0; i < sizeof(most) / sizeof(most[0]); i++) {
+		const char *end = memchr(text, '\0', left);
+
+		if (end == NULL || (size_t)(end - text) > most[i])
+			return false;
+		left -= (size_t)(end - text) + 1;
+		text = end + 1;
+	}
+	return left == 0;
 }
 
 /* Waits for a request; its octets, 0 if the greeter is gone, -1 if it is
@@ -425,8 +404,8 @@ monitor_run(struct client *c, int control, pid_t greeter)
 	static struct request request;
 	struct verdict verdict = {0};
 	unsigned attempts = 0, wrong = 0;
-	ssize_t octets = 0;
-	int status = 0;
+	ssize_t octets;
+	int status;
 
 	prepare();
 	while ((octets = receive(control, &request)) > 0) {
@@ -436,9 +415,9 @@ monitor_run(struct client *c, int control, pid_t greeter)
 			octets = -1;
 			break;
 		}
-		if (request.secret_octets == 0)
+		if (request.text[strlen(request.text) + 1] == '\0')
 			log_failure(c, &request, "empty", 0);
-		else if (!check(c, &request, greeter, &code))
+		else if (!check(c, &request, (size_t)octets, greeter, &code))
 			return 0;
 		explicit_bzero(&request, (size_t)octets);
 		attempts++;
@@ -452,10 +431,7 @@ monitor_run(struct client *c, int control, pid_t greeter)
 			break;
 		}
 	}
-	/* One that is about to end is not hurt. */
-	(void)kill(greeter, SIGKILL);
-	while (waitpid(greeter, &status, 0) == -1 && errno == EINTR)
-		;
+	status = end_greeter(greeter);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SYSTEM)
 		return EXIT_SYSTEM;
 	log_event("end user=- ip=%s reason=%s signal=%llu", c->peer.ip,

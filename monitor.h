@@ -7,7 +7,7 @@
 /*
  * What crosses from the greeter to the monitor, over a socket that keeps
  * messages apart: one request, then one verdict.  The greeter is not
- * trusted: lengths are checked against the message's own.
+ * trusted: the length of each part is checked.
  */
 
 enum mechanism {
@@ -26,10 +26,9 @@ enum {
 
 struct request {
 	uint16_t mechanism;
-	uint16_t user_octets, secret_octets, challenge_octets;
-	/* User, secret and challenge, one behind the other, without NULs;
-	 * the message ends with the challenge. */
-	char text[USER_OCTETS + SECRET_OCTETS + CHALLENGE_OCTETS];
+	/* User, secret and challenge, each with a NUL behind it, and then
+	 * the message ends: what the checkpassword program is to read. */
+	char text[USER_OCTETS + SECRET_OCTETS + CHALLENGE_OCTETS + 3];
 };
 
 enum verdict_code {
