@@ -60,7 +60,7 @@ listing.o: listing.h
 lock.o: listing.h lock.h
 log.o: log.h
 maildir.o: index.h listing.h lock.h log.h maildir.h stream.h uidl.h
-monitor.o: log.h monitor.h peer.h pop3d.h stream.h
+monitor.o: log.h monitor.h peer.h pop3d.h sandbox.h stream.h
 peer.o: peer.h
 pop3d.o: command.h log.h peer.h pop3d.h sandbox.h stream.h
 sandbox.o: log.h peer.h pop3d.h sandbox.h stream.h

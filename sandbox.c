@@ -41,32 +41,42 @@
 #define INSTRUMENTED 0
 #endif
 
-enum {
-	/* Where the kernel cannot close a range, and the limit is huge. */
-	DESCRIPTORS_MOST = 65536,
-	/* Of the session: the log's socket may be at 10. */
-	SESSION_DESCRIPTORS = 16
-};
+/* Where the kernel cannot close a range, and the limit is huge. */
+enum { DESCRIPTORS_MOST = 65536 };
 
-/* Of the session: some two million messages; and of a file it may write,
- * which a log may be, too. */
-static const rlim_t memory_octets = 1024 * 1024 * 1024;
-static const rlim_t greeter_memory_octets = 64 * 1024 * 1024;
-static const rlim_t file_octets = (rlim_t)8 * 1024 * 1024 * 1024;
+#define MIB ((rlim_t)1024 * 1024)
+
+#ifndef __GLIBC__
+#define __rlimit_resource_t int
+#endif
+
+/* The greeter's limits, and the session's: 1 GiB is some two million messages;
+ * the log may be in its 11th descriptor, and one of the files it writes. */
+static const struct {
+	__rlimit_resource_t resource;
+	rlim_t most[2]; /* by role */
+} limits[] = {
+    {RLIMIT_CORE, {0, 0}},
+    {RLIMIT_NPROC, {0, 0}},
+    /* No new one has a number below 1; but poll takes no more than it. */
+    {RLIMIT_NOFILE, {1, 16}},
+    {RLIMIT_AS, {64 * MIB, 1024 * MIB}},
+    {RLIMIT_FSIZE, {RLIM_INFINITY, 8192 * MIB}},
+};
 
 void
 close_descriptors(void)
 {
-	long limit;
+	long most;
 
 #ifdef SYS_close_range
 	if (syscall(SYS_close_range, 3U, ~0U, 0U) == 0)
 		return;
 #endif
-	limit = sysconf(_SC_OPEN_MAX);
-	if (limit < 0 || limit > DESCRIPTORS_MOST)
-		limit = DESCRIPTORS_MOST;
-	for (int fd = 3; fd < (int)limit; fd++)
+	most = sysconf(_SC_OPEN_MAX);
+	if (most < 0 || most > DESCRIPTORS_MOST)
+		most = DESCRIPTORS_MOST;
+	for (int fd = 3; fd < (int)most; fd++)
 		(void)close(fd);
 }
 
@@ -75,11 +85,12 @@ own_path(void)
 {
 	static const char deleted[] = " (deleted)";
 	static char path[PATH_MAX] = "pop3d";
-	size_t mark = sizeof(deleted) - 1;
+	const size_t tail = sizeof(deleted) - 1;
 	ssize_t n;
 
 #ifdef AT_EXECFN
 	/* What the kernel was given; it spares /proc a look at this process. */
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
 	char *given = (char *)getauxval(AT_EXECFN);
 
 	if (given != NULL && *given == '/' && strncmp(given, "/dev/", 5) != 0)
@@ -90,8 +101,8 @@ own_path(void)
 		return path; /* the checkpassword program searches PATH */
 	path[n] = '\0';
 	/* Replaced by an upgrade in the meantime: take the new one. */
-	if ((size_t)n > mark && strcmp(path + n - mark, deleted) == 0)
-		path[(size_t)n - mark] = '\0';
+	if ((size_t)n > tail && strcmp(path + n - tail, deleted) == 0)
+		path[(size_t)n - tail] = '\0';
 	return path;
 }
 
@@ -124,40 +135,26 @@ is_fatal(const struct options *o, const char *part)
 	return strchr(o->flags, 'S') != NULL;
 }
 
-/* Lowers a limit, and never raises one. */
+/* Lowers limits, and never raises one. */
 static int
-limit(int resource, rlim_t most)
+lower_limits(enum role role)
 {
-	struct rlimit old, new = {most, most};
+	size_t n = INSTRUMENTED ? 1 : sizeof(limits) / sizeof(limits[0]);
+	struct rlimit now;
 
-	if (setrlimit(resource, &new) == 0)
-		return 0;
-	/* It is lower already. */
-	return errno == EPERM && getrlimit(resource, &old) == 0 &&
-		       old.rlim_max < most
-		   ? 0
-		   : -1;
-}
+	for (size_t i = 0; i < n; i++) {
+		rlim_t most = limits[i].most[role];
 
-static int
-limit_all(enum role role)
-{
-	bool is_greeter = role == ROLE_GREETER;
-
-	if (limit(RLIMIT_CORE, 0) == -1)
-		return -1;
-	if (INSTRUMENTED)
-		return 0;
-#ifdef RLIMIT_NPROC
-	if (limit(RLIMIT_NPROC, 0) == -1)
-		return -1;
-#endif
-	/* No new one has a number below 1; but poll takes no more than it. */
-	if (limit(RLIMIT_NOFILE, is_greeter ? 1 : SESSION_DESCRIPTORS) == -1 ||
-	    limit(RLIMIT_AS,
-		is_greeter ? greeter_memory_octets : memory_octets) == -1)
-		return -1;
-	return is_greeter ? 0 : limit(RLIMIT_FSIZE, file_octets);
+		if (getrlimit(limits[i].resource, &now) == -1)
+			return -1;
+		if (now.rlim_max <= most && now.rlim_cur <= most)
+			continue;
+		now.rlim_max = now.rlim_max < most ? now.rlim_max : most;
+		now.rlim_cur = now.rlim_cur < most ? now.rlim_cur : most;
+		if (setrlimit(limits[i].resource, &now) == -1)
+			return -1;
+	}
+	return 0;
 }
 
 #ifdef __linux__
@@ -361,9 +358,7 @@ see_only(int maildir)
 		size_t octets;
 	} versions[] = {
 	    {0xffff, 24}, {0xffff, 16}, {0x7fff, 16}, {0x7fff, 8}, {0x3fff, 8}};
-	struct {
-		uint64_t files, net, scopes;
-	} rules = {.net = 3, .scopes = 3};
+	uint64_t rules[3] = {0, 3, 3}; /* files, network, other processes */
 	const struct landlock_path_beneath_attr beneath = {
 	    LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
 		LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_FILE |
@@ -374,9 +369,9 @@ see_only(int maildir)
 
 	for (size_t i = 0;
 	     i < sizeof(versions) / sizeof(versions[0]) && fd == -1; i++) {
-		rules.files = versions[i].files;
-		fd = syscall(SYS_landlock_create_ruleset, &rules,
-		    versions[i].octets, 0U);
+		rules[0] = versions[i].files;
+		fd = syscall(
+		    SYS_landlock_create_ruleset, rules, versions[i].octets, 0U);
 	}
 	if (fd == -1)
 		return -1;
@@ -455,7 +450,7 @@ sandbox_enter(enum role role, const struct options *o, int maildir)
 		log_event("error what=%s", "a mailbox of root is not served");
 		return -1;
 	}
-	if (limit_all(role) == -1 && is_fatal(o, "limits"))
+	if (lower_limits(role) == -1 && is_fatal(o, "limits"))
 		return -1;
 	return confine(role, o, maildir);
 }
