@@ -207,6 +207,9 @@ fill(struct stream *s)
 	ssize_t n = -1;
 	int ready;
 
+	/* Input that never runs dry puts no deadline off. */
+	if (now_msec() >= s->deadline)
+		return LINE_TIMEOUT;
 	if (!s->more_waiting && stream_flush(s) == -1)
 		return s->broken;
 	/* The wait for a new command is what the socket itself waits, but for

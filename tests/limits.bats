@@ -130,6 +130,26 @@ P
 	wait_for grep -Eq 'event=end user=- .*reason=timeout' "$LOG"
 }
 
+@test "DESIGN 3: so has one that sends them without a pause" {
+	POP3D_BIN=$BATS_FILE_TMPDIR/short serve
+	goes_to flooded
+	wait_for grep -Eq 'event=end user=- .*reason=timeout' "$LOG"
+}
+
+@test "DESIGN 3: a line without an end, however fast, is no command: the greeter" {
+	slow_server
+	serve -T 1
+	goes_to unended
+	wait_for grep -Eq 'event=end user=- .*reason=timeout' "$LOG"
+}
+
+@test "DESIGN 3: a line without an end, however fast, is no command: the session" {
+	slow_server
+	serve -T 1
+	goes_to unended login
+	wait_for grep -Eq 'event=end user=joe .*reason=timeout' "$LOG"
+}
+
 @test "DESIGN 2: half a line that comes octet by octet costs no CPU: the greeter" {
 	serve
 	goes_to trickle
