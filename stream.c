@@ -285,7 +285,9 @@ stream_end(struct stream *s)
 	if (stream_flush(s) == -1 || !s->out_socket ||
 	    shutdown(s->out, SHUT_WR) == -1)
 		return;
-	while (wait_for(s->in, POLLIN, deadline) == 1) {
+	/* A client that goes on sending has had its moment, too. */
+	while (
+	    now_msec() < deadline && wait_for(s->in, POLLIN, deadline) == 1) {
 		ssize_t n =
 		    recv(s->in, s->input, sizeof(s->input), MSG_DONTWAIT);
 

@@ -168,6 +168,20 @@ P
 	wait_for grep -Eq 'event=end user=joe .*reason=timeout' "$LOG"
 }
 
+@test "DESIGN 2: input behind QUIT is drained for a moment only: the greeter" {
+	slow_server
+	serve
+	goes_to behind_quit
+	wait_for grep -Eq 'event=end user=- .*reason=quit' "$LOG"
+}
+
+@test "DESIGN 2: input behind QUIT is drained for a moment only: the session" {
+	slow_server
+	serve
+	goes_to behind_quit login
+	logged 'event=end user=joe .*reason=quit'
+}
+
 @test "DESIGN 2: TCP looks after a client that vanished where there is no greeter, too" {
 	need_strace
 	program <<<'become "$@"'
