@@ -419,17 +419,17 @@ greeter_run(struct client *c, int monitor)
 	enum reason reason;
 
 	control = monitor;
-	stream_open(&c->stream, 0, 1, false, (int64_t)AUTH_IDLE_SEC * 1000);
+	state.idle_msec =
+	    (c->options.idle_sec < AUTH_IDLE_SEC ? (int64_t)c->options.idle_sec
+						 : AUTH_IDLE_SEC) *
+	    1000;
+	stream_open(&c->stream, 0, 1, false, state.idle_msec);
 	if (flag(c, 'a') && make_stamp(c->options.host) == -1)
 		return EXIT_SYSTEM;
 	if (sandbox_enter(ROLE_GREETER, &c->options, -1) == -1)
 		return EXIT_SYSTEM;
 	state.commands = authorization_commands;
 	state.line_octets = SASL_LINE_OCTETS;
-	state.idle_msec =
-	    (c->options.idle_sec < AUTH_IDLE_SEC ? (int64_t)c->options.idle_sec
-						 : AUTH_IDLE_SEC) *
-	    1000;
 	state.end_msec = now_msec() + (int64_t)AUTH_TOTAL_SEC * 1000;
 	reply_ok(&c->stream, "%s POP3 ready%s%s", c->options.host,
 	    stamp[0] != '\0' ? " " : "", stamp);

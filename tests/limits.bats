@@ -162,6 +162,12 @@ P
 
 # Time for writes
 
+@test "DESIGN 2: a client that never reads is let go after -T: the greeter" {
+	serve -T 1
+	goes_to unread
+	wait_for grep -Eq 'event=end user=- .*reason=timeout' "$LOG"
+}
+
 @test "DESIGN 2: a client that never reads is let go after -T: the session" {
 	serve -T 1
 	goes_to unread login
