@@ -31,7 +31,8 @@ peer_address(const char *ip, bool *is_loopback)
 	return true;
 }
 
-/* Takes `text` for the address if it is one; a zone (fe80::1%eth0) is cut. */
+/* Takes `text` for the address if it is one; a zone, which only IPv6 has
+ * (fe80::1%eth0), is cut. */
 static bool
 set_address(struct peer *peer, const char *text)
 {
@@ -39,7 +40,7 @@ set_address(struct peer *peer, const char *text)
 
 	if (text == NULL)
 		return false;
-	octets = strcspn(text, "%");
+	octets = strcspn(text, strchr(text, ':') != NULL ? "%" : "");
 	if (octets >= sizeof(peer->ip))
 		return false;
 	memcpy(peer->ip, text, octets);
