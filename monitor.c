@@ -121,6 +121,7 @@ spawn(pid_t *pid, const struct client *c, int credentials, int takeover)
 
 	(void)sigemptyset(&defaults);
 	(void)sigaddset(&defaults, SIGPIPE);
+	(void)sigaddset(&defaults, SIGXFSZ);
 	if (!isatty(0)) /* a terminal would stop a group in the background */
 		flags |= POSIX_SPAWN_SETPGROUP;
 	if (posix_spawn_file_actions_init(&actions) != 0 ||

@@ -264,6 +264,8 @@ main(int argc, char **argv)
 	const char *complaint;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* A limit on files fails a write, be it the log's, and no more. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	o->idle_sec = IDLE_SEC;
 	complaint = parse_options(argc, argv, o);
 	has_monitor = complaint == NULL && flag(&client, 't') && take_over();

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -459,8 +458,6 @@ session_run(struct client *c)
 	enum reason reason;
 
 	(void)umask(077);
-	/* A limit on files fails a write; it must not end a session. */
-	(void)signal(SIGXFSZ, SIG_IGN);
 	session.user = getenv("USER");
 	session.mechanism = getenv("AUTH_MECH");
 	session.path = c->options.maildir;

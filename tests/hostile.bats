@@ -348,6 +348,18 @@ L
 
 # Limits
 
+@test "issue 2: where no file may grow, a whole pop3d serves, and its log is lost" {
+	greeter_command -c
+	: >"$LOG"
+	script | (
+		ulimit -f 0
+		exec "${POP3D[@]}" 2>>"$LOG"
+	) | tr -d '\r' >"$RECORD/answers"
+	grep -x hello "$RECORD/answers"
+	tail -n 1 "$RECORD/answers" | grep '^+OK good bye'
+	[ ! -s "$LOG" ]
+}
+
 # limited ULIMIT-OPTION LIMIT: pop3d with that limit answers well, or not at
 # all, and exits 0 or 111; its log is kept.  LEFT says what must come.
 limited() {
