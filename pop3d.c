@@ -266,6 +266,8 @@ main(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* A limit on files fails a write, be it the log's, and no more. */
 	(void)signal(SIGXFSZ, SIG_IGN);
+	/* Who ignores it does not hear how a child has ended. */
+	(void)signal(SIGCHLD, SIG_DFL);
 	o->idle_sec = IDLE_SEC;
 	complaint = parse_options(argc, argv, o);
 	has_monitor = complaint == NULL && flag(&client, 't') && take_over();

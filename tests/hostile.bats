@@ -446,6 +446,21 @@ for number in (signal.SIGALRM, signal.SIGPIPE, signal.SIGCHLD, signal.SIGTERM):
 os.execv(sys.argv[1], sys.argv[1:])'
 }
 
+@test "DESIGN 2: with SIGCHLD ignored a greeter that cannot begin is noticed, too" {
+	need_root "only root changes its root"
+	need_strace
+	# The greeter has ended before the monitor does anything.
+	for inject in rt_sigprocmask rt_sigaction; do
+		code=0
+		POP3D_BIN=$POP3D_BIN EMPTY=/no/such/directory greeter_command -c
+		env --ignore-signal=CHLD strace -qq -o /dev/null \
+		    -e "trace=$inject" -e "inject=$inject:delay_enter=100000" \
+		    "${POP3D[@]}" </dev/null >"$RECORD/out" 2>>"$LOG" || code=$?
+		[ "$code" = 111 ]
+		same /dev/null "$RECORD/out"
+	done
+}
+
 @test "DESIGN 2: with any umask the files of a session are its owner's alone" {
 	for mask in 0 777 077 027; do
 		rm -f "$MAIL"/pop3d.*
