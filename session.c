@@ -180,7 +180,7 @@ is_permanent(void)
 {
 	return errno == ENOENT || errno == ENOTDIR || errno == EACCES ||
 	       errno == EPERM || errno == ELOOP || errno == EISDIR ||
-	       errno == ENAMETOOLONG;
+	       errno == ENAMETOOLONG || errno == ENXIO;
 }
 
 /* The answer to RETR or TOP of a message that cannot be opened. */

@@ -615,6 +615,10 @@ A: b
 +OK message 2 deleted
 +OK good bye'
 
+@test "DESIGN 6: whatever is in place of pop3d.lock, nobody gets in by it" {
+	in_place_of pop3d.lock '-ERR [SYS/PERM]'
+}
+
 @test "DESIGN 6: whatever is in place of pop3d.index, the session is as ever" {
 	in_place_of pop3d.index "$as_ever"
 }
