@@ -29,6 +29,7 @@ enum {
 
 static char line[LINE_OCTETS];
 static size_t line_octets;
+static bool line_is_cut; /* nothing more goes into it */
 static int syslog_fd = -1;
 static bool use_stderr = true;
 
@@ -77,7 +78,8 @@ put(const char *text, bool is_value)
 		quote |= *p <= ' ' || *p > '~' || strchr("\"\\=", *p) != NULL;
 	if (quote)
 		put("\"", false);
-	for (; *text != '\0'; text++) {
+	quote &= !line_is_cut;
+	for (; *text != '\0' && !line_is_cut; text++) {
 		size_t octets = 1;
 
 		form[0] = *text;
@@ -85,12 +87,14 @@ put(const char *text, bool is_value)
 				    *text == '\\'))
 			octets = (size_t)snprintf(form, sizeof(form), "\\x%02x",
 			    (unsigned char)*text);
-		if (line_octets + octets + LINE_RESERVE > sizeof(line))
+		line_is_cut =
+		    line_octets + octets + LINE_RESERVE > sizeof(line);
+		if (line_is_cut)
 			break;
 		memcpy(line + line_octets, form, octets);
 		line_octets += octets;
 	}
-	if (quote && line_octets + 1 < sizeof(line))
+	if (quote)
 		line[line_octets++] = '"';
 }
 
@@ -103,6 +107,7 @@ log_event(const char *format, ...)
 	int saved = errno;
 
 	line_octets = 0;
+	line_is_cut = false;
 	if (!use_stderr)
 		(void)snprintf(number, sizeof(number), "<%d>pop3d[%ld]: ",
 		    LOG_MAIL | (strncmp(format, "debug ", 6) == 0 ? LOG_DEBUG

@@ -165,6 +165,17 @@ P
 	logged '^pop3d: event=login user="joe\\x0aevent=login user=root" '
 }
 
+@test "DESIGN 7: a line that is too long ends with the value that did not fit" {
+	local user path
+
+	user=$(printf '=%.0s' {1..1500})
+	path=$(printf '"%.0s' {1..1500})
+	as_user env USER="$user" "$POP3D_BIN/pop3d" -t -m "$path" 2>>"$LOG" \
+	    </dev/null | grep '^-ERR'
+	[ "$(wc -l <"$LOG")" = 1 ]
+	grep -E "^pop3d: event=error user=\"$user\" ip=- what=\"[a-z ]+\" path=\"(\\\\x22)+\"\$" "$LOG"
+}
+
 # Secrets
 
 # secrets_out TEXT ...: none of them is anywhere in the log.
