@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: ISC */
+/* AUTHORIZATION: a stranger's octets, and a monitor whose verdicts come from
+ * the input as well.  Every whole line is answered once, whatever parts it
+ * comes in; the monitor gets well-formed requests; what follows a line that
+ * logs in is left for the session.
+ * Input: flags, verdicts, splits, where output breaks, what is sent. */
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../auth.h"
+#include "../command.h"
+#include "../monitor.h"
+#include "../sandbox.h"
+#include "fuzz.h"
+
+enum {
+	IN_CLEAR = 1,
+	WITH_APOP = 2,
+	BY_PIPES = 4,
+	SILENT = 8,
+	OVER_TLS = 16,
+	BAD_MOST = 20,
+	WRONG_MOST = 3,
+	ATTEMPTS_MOST = 10,
+	EXITED = 1000 /* the monitor has let the greeter go */
+};
+
+static jmp_buf the_end;
+static unsigned verdicts, attempts, wrong;
+
+/* What the monitor must be able to rely on. */
+static ssize_t
+send_request(int fd, const void *data, size_t octets, int flags)
+{
+	const struct request *r = data;
+	size_t text =
+	    (size_t)r->user_octets + r->secret_octets + r->challenge_octets;
+
+	(void)fd;
+	(void)flags;
+	CHECK(r->mechanism < MECHANISMS);
+	CHECK(r->user_octets > 0 && r->user_octets <= USER_OCTETS);
+	CHECK(r->secret_octets <= SECRET_OCTETS);
+	CHECK(r->challenge_octets <= CHALLENGE_OCTETS);
+	CHECK(octets == offsetof(struct request, text) + text);
+	CHECK(memchr(r->text, '\0', text) == NULL);
+	CHECK((r->mechanism == MECHANISM_APOP) == (r->challenge_octets > 0));
+	return (ssize_t)octets;
+}
+
+static ssize_t
+receive_verdict(int fd, void *data, size_t octets, int flags)
+{
+	unsigned code = verdicts >> 2 * (attempts % 4) & 3;
+	struct verdict *v = data;
+
+	(void)fd;
+	(void)flags;
+	CHECK(octets == sizeof(*v));
+	if (code == 3)
+		return 0;
+	attempts++;
+	wrong += code == VERDICT_WRONG;
+	v->code = (uint8_t)code;
+	v->is_last = wrong == WRONG_MOST || attempts == ATTEMPTS_MOST;
+	return (ssize_t)octets;
+}
+
+#define send send_request
+#define recv receive_verdict
+#define _exit(code) longjmp(the_end, EXITED)
+#include "../auth.c"
+#undef send
+#undef recv
+#undef _exit
+
+static struct client client;
+
+/* One greeter, after its greeting; how it ended. */
+static int
+run(unsigned flags, unsigned pattern)
+{
+	char *p = client.options.flags;
+	int reason;
+
+	memset(&client, 0, offsetof(struct client, stream.input));
+	client.peer.is_loopback = (flags & IN_CLEAR) != 0;
+	if ((flags & WITH_APOP) != 0)
+		*p++ = 'a';
+	if ((flags & OVER_TLS) != 0)
+		*p++ = 's';
+	stream_open(&client.stream, 0, 1, false, 1000);
+	memcpy(stamp, "<1.2.3@x>", sizeof("<1.2.3@x>"));
+	user_octets = 0;
+	verdicts = pattern;
+	attempts = wrong = 0;
+	state = (struct state){.commands = authorization_commands,
+	    .line_octets = SASL_LINE_OCTETS,
+	    .idle_msec = 60000,
+	    .end_msec = now_msec() + 180000};
+	reason = setjmp(the_end);
+	if (reason != 0)
+		return reason;
+	reason = (int)command_loop(&client, &state);
+	stream_end(&client.stream);
+	return reason;
+}
+
+/* A challenge must be base64, and fit. */
+static void
+check_challenge(struct text line)
+{
+	char *copy = fuzz_string(line);
+
+	CHECK(base64_decode(copy + 2, line.octets - 2) >= 0);
+	free(copy);
+}
+
+/* Pairs replies with lines; what is left of the input has no answer. */
+static void
+check_dialogue(struct text *input, bool is_alien)
+{
+	struct text replies = {fuzz_link.output, fuzz_link.output_octets};
+	struct text command, response, line;
+
+	while (fuzz_line(&replies, true, &line)) {
+		bool is_ok, is_list;
+
+		if (is_alien) {
+			CHECK(!fuzz_is_ok(line) && replies.octets == 0);
+			return;
+		}
+		if (line.octets >= 2 && memcmp(line.at, "+ ", 2) == 0) {
+			CHECK(fuzz_command(input, &command));
+			CHECK(fuzz_is(command, "AUTH"));
+			/* LOGIN asks twice; nobody asks more often. */
+			for (int i = 0; i < 2 && line.at[1] == ' '; i++) {
+				check_challenge(line);
+				if (!fuzz_command(input, &response)) {
+					CHECK(replies.octets == 0);
+					return;
+				}
+				if (!fuzz_line(&replies, true, &line))
+					return; /* logged in, or let go */
+			}
+			(void)fuzz_is_ok(line);
+			continue;
+		}
+		is_ok = fuzz_is_ok(line);
+		CHECK(fuzz_command(input, &command));
+		is_list = fuzz_is(command, "CAPA") || fuzz_is(command, "AUTH");
+		while (is_ok && is_list && !fuzz_equal(line, "."))
+			CHECK(fuzz_line(&replies, true, &line));
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
+{
+	struct text text = {(const char *)data, octets}, rest;
+	unsigned flags = fuzz_octet(&text), pattern = fuzz_octet(&text);
+	unsigned splits = fuzz_octet(&text), breaks = fuzz_octet(&text);
+	bool is_alien = text.octets > 0 && *text.at == 0x16;
+	size_t most = (breaks & 0x80) != 0 ? (breaks & 0x7f) * 8 : SIZE_MAX;
+	char *reference;
+	size_t replied;
+	int reason;
+
+	/* All at once, and to the end. */
+	fuzz_connect(text, true, (flags & SILENT) != 0, 0, SIZE_MAX);
+	reason = run(flags, pattern);
+	if (!is_alien) {
+		const char *at = fuzz_link.input.at;
+
+		CHECK(at == text.at || at[-1] == '\n' ||
+		      fuzz_link.input.octets == 0);
+	}
+	rest = text;
+	check_dialogue(&rest, is_alien);
+	if (reason == REASON_DISCONNECT || reason == REASON_TIMEOUT) {
+		struct text command;
+
+		CHECK(!fuzz_command(&rest, &command));
+		CHECK((reason == REASON_TIMEOUT) == ((flags & SILENT) != 0));
+	}
+	CHECK(attempts <= ATTEMPTS_MOST && wrong <= WRONG_MOST);
+	replied = fuzz_link.output_octets;
+	reference = fuzz_string(
+	    (struct text){replied > 0 ? fuzz_link.output : "", replied});
+
+	/* In parts, and perhaps not to the end. */
+	fuzz_connect(
+	    text, (flags & BY_PIPES) == 0, (flags & SILENT) != 0, splits, most);
+	CHECK(run(flags, pattern) == reason || most <= replied);
+	CHECK(fuzz_link.output_octets == replied || most <= replied);
+	CHECK(fuzz_link.output_octets <= replied);
+	CHECK(
+	    fuzz_link.output_octets == 0 ||
+	    memcmp(fuzz_link.output, reference, fuzz_link.output_octets) == 0);
+	free(reference);
+	return 0;
+}
