@@ -105,6 +105,12 @@ asan:
 	    CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined" \
 	    LDFLAGS="-fsanitize=address,undefined"
 
+# Every target in fuzz/, for so long; inputs that fail stay in build/fuzz.
+SECONDS = 20
+.PHONY: fuzz
+fuzz:
+	@sh fuzz/run.sh $(SECONDS)
+
 # Beside the peers that Debian has; root, and an hour.  Results go to
 # standard output: make -s bench >bench/RESULTS.md
 bench: all

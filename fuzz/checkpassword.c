@@ -230,7 +230,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	unsigned flags = fuzz_octet(&text);
 	const char *end;
 	char *pattern;
-	int code;
+	int code, first;
 
 	if (dir == -1) {
 		dir = fuzz_directory();
@@ -246,7 +246,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	(void)fuzz_until(&text, '\0', &part);
 	pattern = fuzz_string(part);
 	fuzz_file(dir, "users", text.at, text.octets);
+	first = dup(dir);
 	code = run(path, text, flags, pattern);
+	fuzz_close_from(first);
 	CHECK(code == 0 || code == EXIT_MISUSE || code == EXIT_TEMP);
 	if (code == EXIT_TEMP)
 		CHECK(memchr(text.at, '\0', text.octets) != NULL);

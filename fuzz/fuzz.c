@@ -411,6 +411,13 @@ fuzz_file(int dir, const char *path, const void *data, size_t octets)
 	(void)close(fd);
 }
 
+void
+fuzz_close_from(int first)
+{
+	for (int fd = first; fd < first + 8; fd++)
+		(void)close(fd);
+}
+
 int
 fuzz_nanosleep(const struct timespec *wait, struct timespec *left)
 {

@@ -71,6 +71,9 @@ size_t fuzz_wire(struct text message, bool is_stuffed, char *out);
 int fuzz_directory(void);
 void fuzz_file(int dir, const char *path, const void *data, size_t octets);
 
+/* Closes what a program leaves open to its end: the next descriptors. */
+void fuzz_close_from(int first);
+
 /* The last line that was logged, without its end. */
 extern struct text fuzz_logged;
 

@@ -6,7 +6,14 @@
 
 #include "fuzz.h"
 
-enum { RIGHT_SUMS = 1, RIGHT_END = 2, HONEST = 4, MESSAGES_MOST = 64 };
+enum {
+	RIGHT_SUMS = 1,
+	RIGHT_END = 2,
+	HONEST = 4,
+	MESSAGES_MOST = 64,
+	SAVES_MOST =
+	    40 /* more than there are blocks before all is written anew */
+};
 
 static int dir = -1;
 
@@ -155,11 +162,11 @@ change(struct text input)
 	struct listing list = {.room = 1024};
 	struct index x = {.fd = -1};
 	struct index_header now = {.listed_nsec = 1};
-	unsigned serial = 0;
+	unsigned serial = 0, saves = 0;
 
 	(void)unlinkat(dir, INDEX_NAME, 0);
 	list.messages = calloc(list.room, sizeof(*list.messages));
-	while (input.octets > 0) {
+	while (input.octets > 0 && saves < SAVES_MOST) {
 		unsigned what = fuzz_octet(&input);
 		size_t i = list.count > 0 ? what / 4 % list.count : 0;
 
@@ -173,6 +180,7 @@ change(struct text input)
 			list.messages[i].stored = NOT_STORED;
 		} else {
 			now.has_twins = what & 4;
+			saves++;
 			index_save(&x, dir, &list, &now);
 			CHECK(x.fd != -1);
 			check_same(&list, &x);

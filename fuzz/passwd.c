@@ -144,8 +144,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	right = expected(file, user, delete ? NULL : secret, &found);
 	first = dup(dir);
 	code = run(path, user, password, delete);
-	for (int fd = first; fd < first + 4; fd++)
-		(void)close(fd);
+	fuzz_close_from(first);
 	CHECK((code == EXIT_USAGE) == !is_good_name(user));
 	if (code == EXIT_REFUSED)
 		CHECK(delete ? found == 0 : strchr(password, ':') != NULL);

@@ -46,7 +46,8 @@ lint "gcc -O3" build make gcc -O3
 lint "clang" build make clang -O2
 lint "bmake" build bmake cc -O2
 lint "static-cc" build make ./static-cc -O2
-lint "clang-format" sh -c 'clang-format --dry-run -Werror ./*.c ./*.h bench/*.c'
+lint "clang-format" sh -c 'clang-format --dry-run -Werror ./*.c ./*.h bench/*.c \
+	fuzz/*.c fuzz/*.h'
 # shellcheck disable=SC2086 # flags, one a word
 lint "clang-tidy" sh -c "clang-tidy --quiet ./*.c -- $define \
 	2>&1 | grep -v '^[0-9]* warnings\? generated' |
@@ -56,7 +57,7 @@ lint "cppcheck" cppcheck --quiet --enable=warning,style,performance,portability 
 	--suppress=variableScope --error-exitcode=1 \
 	--std=c11 -D_GNU_SOURCE -D__linux__ ./*.c bench
 lint "shellcheck" sh -c 'shellcheck tests/*.sh tests/*.bash static-cc .ci/run &&
-	shellcheck -x bench/*.sh &&
+	shellcheck -x bench/*.sh fuzz/*.sh &&
 	shellcheck -s bats -x tests/*.bats'
 # Our own pages are not installed here, nor are others.
 lint "mandoc" sh -c 'mandoc -Tlint man/*.8 2>/dev/null |

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Writes seeds for the fuzz targets to fuzz/seeds/TARGET, from what the tests
+send (tests/*.bats) and from the table below.  Files that are there stay: among
+them are the inputs that once failed.  To be run when the tests have grown."""
+import glob
+import hashlib
+import os
+import re
+import struct
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# What a target takes before the octets that a client sends.
+HEADS = {"authorization": b"#0\0\0", "transaction": b"\x08\0\0"}
+
+TABLE = {
+    "transaction": [
+        b"\0\0\0retr 2\r\ntop 2 3\nTOP 4 0\r\ndele 2\r\nRETR 6\r\nQUIT\r\n",
+        b"\x0d\5\0UIDL 4\r\nDELE 4\r\nRSET\r\nLAST\r\nLIST 7 \t\r\nCAPA\r\n",
+        b"\x02\7\xa0LIST\r\nRETR 3\r\nRETR 1\r\nDELE 3\r\nQUIT\r\nNOOP\r\n"],
+    "sasl": [
+        b"\0\0\0\3joe\6secret", b"\1\7\0\3joe\6secret", b"\2\0\3joe\3joe\1x",
+        b"\3\5\0\0\1x", b"\0\0\4root\3joe\1x", b"AGpvZQBzZWNyZXQ="],
+    "request": [
+        b"\0" + struct.pack("=4H", 0, 3, 6, 0) + b"joesecret",
+        b"\0" + struct.pack("=4H", 1, 3, 32, 9) + b"joe" + b"0" * 32 +
+        b"<1.2.3@x>", b"\1" + struct.pack("=4H", 2, 9, 9, 9) + b"x" * 40],
+    "lock": [
+        b"since=2024-01-02T03:04:05Z ip=192.0.2.1 pid=123\n",
+        b"since=2024-01-02T03:04:05Z pid=123\n", b"since=\n", b"since=1 ip=\n"],
+    "log": [b"joe\0192.0.2.1\0x", b'"joe" \\\n\0ip=1\0\xff', b"-\0\0="],
+    "names": [
+        b"1700000001.M1P1.host,S=12:2,\n1700000002.M2P1.host:2,FS\n",
+        b"x\nx:2,RS\nx:1,a\n \n\xff\n" + b"n" * 71 + b"\n",
+        b"99999999999999999999a\n99999999999999999999b\n:2,T\n"],
+    "uidl": [
+        b"a\nb:2,S\n\na 1\nb 2\n", b"a\nb\n\na b\n", b"a\nb\n\na 1\nb 1\na 2\n",
+        b"a b\n\na b c\nx\n y\nz:2,S \x7f\n"],
+    "wire": [
+        b"\0\0Subject: x\n\n.\n..\nbody", b"\5\1a: b\r\n\r\n1\r\n2\r\n3\r",
+        b"\7\0\n.x\r\r\n\0\xff\n", b"\3\2" + b"12345678\n" * 4 + b".......\r"],
+    "checkpassword": [
+        b"\0joe\0secret\0\0/home/%u\0joe:{PLAIN}secret\n",
+        b"\1joe@x\0fits\0<1.2@x>\0\0/%d/%n\0# users\njoe@x:$1$12345678$x:7:8::"
+        b"/home:/bin/sh\njoe@x:y\n", b"\2a\0b\0\0%%\0:x\na:{CRYPT}!\na:{plain}b:-1"
+        b"\n\na:{plain}b::4294967295\na:{plain}b"],
+    "passwd": [
+        b"\0joe\0secret\0joe:x:1:2::/:/bin/sh\nann:y\n", b"\1joe\0\0joe:x\njoe:y",
+        b"\2joe\0a:b\0joey:x\n#\n\njoe\njo:e:", b"\0joe\0x\0ann:y"],
+}
+
+
+def block(removed, messages):
+    """A block of pop3d.index, its checksum left to the target."""
+    names = b"".join(n + b"\0" for n, _ in messages)
+    names += b"\0" * (8 - len(names) % 8)
+    at = entries = 0
+    packed = b""
+    for name, octets in messages:
+        packed += struct.pack("=QQII", octets, octets, at, entries % 2)
+        at += len(name) + 1
+        entries += 1
+    gone = struct.pack("=%dI" % len(removed), *removed)
+    gone += b"\0" * (len(gone) % 8)
+    return struct.pack("=IIQQ", len(removed), len(messages), len(names), 0) + \
+        gone + packed + names
+
+
+def index(count, blocks):
+    body = b"".join(block(*b) for b in blocks)
+    return b"\3" + b"pop3dix1" + struct.pack(
+        "=II4Q", 0x01020304, len(blocks), count, 0, 0, 136 + len(body)) + \
+        b"\0" * 88 + body
+
+
+TABLE["index"] = [
+    index(2, [([], [(b"1.a:2,S", 10), (b"2.b", 20)])]),
+    index(2, [([], [(b"1.a", 10), (b"2.b", 20)]), ([0], [(b"3.c", 30)])]),
+    index(0, []), b"\4\0abc\0abc\3\0abc\5\3\6\3\xff\0abc\3",
+]
+
+
+def words(line):
+    """The words of `lines '...' ...`, if all of them are literal."""
+    if not re.fullmatch(r"(\s*('[^'\n]*'|[A-Z0-9]+|\\\n))+\s*", line):
+        return None
+    return [a or b for a, b in re.findall(r"'([^']*)'|([A-Z0-9]+)", line)]
+
+
+def from_tests():
+    for path in sorted(glob.glob(HERE + "/../tests/*.bats")):
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        for line in re.findall(r"\blines ([^|]*)\|", text):
+            found = words(line)
+            if found:
+                yield "authorization", "".join(w + "\r\n" for w in found)
+        for body in re.findall(
+                r"\bsession[^|\n]*<<'C'.*?\n((?:[A-Z0-9 ]*\n)*?)C\n", text,
+                re.DOTALL):
+            yield "transaction", body.replace("\n", "\r\n")
+
+
+def main():
+    for target, text in from_tests():
+        TABLE.setdefault(target, []).append(HEADS[target] + text.encode())
+    for target, seeds in TABLE.items():
+        os.makedirs(HERE + "/seeds/" + target, exist_ok=True)
+        for seed in seeds:
+            name = hashlib.sha1(seed).hexdigest()[:12]
+            with open("%s/seeds/%s/%s" % (HERE, target, name), "wb") as file:
+                file.write(seed)
+
+
+main()
