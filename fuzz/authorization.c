@@ -23,6 +23,8 @@ enum {
 	BY_PIPES = 4,
 	SILENT = 8,
 	OVER_TLS = 16,
+	SHORT_LINES = 32, /* lest inputs have to be huge */
+	SHORT_OCTETS = 100,
 	BAD_MOST = 20,
 	WRONG_MOST = 3,
 	ATTEMPTS_MOST = 10,
@@ -79,6 +81,7 @@ receive_verdict(int fd, void *data, size_t octets, int flags)
 #undef _exit
 
 static struct client client;
+static const char *unread; /* where the greeter has left the input */
 
 /* One greeter, after its greeting; how it ended. */
 static int
@@ -99,13 +102,16 @@ run(unsigned flags, unsigned pattern)
 	verdicts = pattern;
 	attempts = wrong = 0;
 	state = (struct state){.commands = authorization_commands,
-	    .line_octets = SASL_LINE_OCTETS,
+	    .line_octets =
+		(flags & SHORT_LINES) != 0 ? SHORT_OCTETS : SASL_LINE_OCTETS,
 	    .idle_msec = 60000,
 	    .end_msec = now_msec() + 180000};
 	reason = setjmp(the_end);
-	if (reason != 0)
+	if (reason == 0)
+		reason = (int)command_loop(&client, &state);
+	unread = fuzz_link.input.at;
+	if (reason == EXITED)
 		return reason;
-	reason = (int)command_loop(&client, &state);
 	stream_end(&client.stream);
 	return reason;
 }
@@ -120,8 +126,9 @@ check_challenge(struct text line)
 	free(copy);
 }
 
-/* Pairs replies with lines; what is left of the input has no answer. */
-static void
+/* Pairs replies with lines; what is left of the input has no answer.  Returns
+ * whether the last line of all belongs to an exchange. */
+static bool
 check_dialogue(struct text *input, bool is_alien)
 {
 	struct text replies = {fuzz_link.output, fuzz_link.output_octets};
@@ -132,7 +139,7 @@ check_dialogue(struct text *input, bool is_alien)
 
 		if (is_alien) {
 			CHECK(!fuzz_is_ok(line) && replies.octets == 0);
-			return;
+			return false;
 		}
 		if (line.octets >= 2 && memcmp(line.at, "+ ", 2) == 0) {
 			CHECK(fuzz_command(input, &command));
@@ -142,10 +149,10 @@ check_dialogue(struct text *input, bool is_alien)
 				check_challenge(line);
 				if (!fuzz_command(input, &response)) {
 					CHECK(replies.octets == 0);
-					return;
+					return true;
 				}
 				if (!fuzz_line(&replies, true, &line))
-					return; /* logged in, or let go */
+					return true; /* it logs in */
 			}
 			(void)fuzz_is_ok(line);
 			continue;
@@ -156,16 +163,18 @@ check_dialogue(struct text *input, bool is_alien)
 		while (is_ok && is_list && !fuzz_equal(line, "."))
 			CHECK(fuzz_line(&replies, true, &line));
 	}
+	return false;
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 {
-	struct text text = {(const char *)data, octets}, rest;
+	struct text text = {(const char *)data, octets}, rest, command;
 	unsigned flags = fuzz_octet(&text), pattern = fuzz_octet(&text);
 	unsigned splits = fuzz_octet(&text), breaks = fuzz_octet(&text);
-	bool is_alien = text.octets > 0 && *text.at == 0x16;
+	bool in_exchange, is_alien = text.octets > 0 && *text.at == 0x16;
 	size_t most = (breaks & 0x80) != 0 ? (breaks & 0x7f) * 8 : SIZE_MAX;
+	const char *behind;
 	char *reference;
 	size_t replied;
 	int reason;
@@ -173,21 +182,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	/* All at once, and to the end. */
 	fuzz_connect(text, true, (flags & SILENT) != 0, 0, SIZE_MAX);
 	reason = run(flags, pattern);
-	if (!is_alien) {
-		const char *at = fuzz_link.input.at;
-
-		CHECK(at == text.at || at[-1] == '\n' ||
-		      fuzz_link.input.octets == 0);
-	}
 	rest = text;
-	check_dialogue(&rest, is_alien);
+	in_exchange = check_dialogue(&rest, is_alien);
+	if (reason == EXITED && !in_exchange)
+		CHECK(fuzz_command(&rest, &command));
+	/* Not one octet too many, for the session reads the next. */
+	if (reason == EXITED || (reason == REASON_QUIT && !is_alien))
+		CHECK(unread == rest.at);
 	if (reason == REASON_DISCONNECT || reason == REASON_TIMEOUT) {
-		struct text command;
-
 		CHECK(!fuzz_command(&rest, &command));
 		CHECK((reason == REASON_TIMEOUT) == ((flags & SILENT) != 0));
 	}
 	CHECK(attempts <= ATTEMPTS_MOST && wrong <= WRONG_MOST);
+	behind = unread;
 	replied = fuzz_link.output_octets;
 	reference = fuzz_string(
 	    (struct text){replied > 0 ? fuzz_link.output : "", replied});
@@ -196,6 +203,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	fuzz_connect(
 	    text, (flags & BY_PIPES) == 0, (flags & SILENT) != 0, splits, most);
 	CHECK(run(flags, pattern) == reason || most <= replied);
+	CHECK(unread == behind || most <= replied || is_alien);
 	CHECK(fuzz_link.output_octets == replied || most <= replied);
 	CHECK(fuzz_link.output_octets <= replied);
 	CHECK(
