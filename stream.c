@@ -217,8 +217,8 @@ fill(struct stream *s)
 	if (s->block_msec > 0 &&
 	    s->deadline - now_msec() > s->block_msec - BLOCK_SLACK_MSEC) {
 		n = take(s, 0);
-		if (n == -1 && errno != EINTR)
-			return try_again() ? LINE_TIMEOUT : LINE_CLOSED;
+		if (n == -1 && !try_again())
+			return LINE_CLOSED;
 	}
 	while (n == -1) {
 		ready = wait_for(s->in, POLLIN, s->deadline);

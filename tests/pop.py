@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Speaks a POP3 script, from standard input, to a program or a port.
 
-pop.py [--by socket|pipe|PORT] [--how lines|whole|octets] [-k] [-- program ...]
+pop.py [--by socket|nonblock|pipe|PORT] [--how lines|whole|octets] [-k] [-- program ...]
 
---by: the program's descriptors 0 and 1 are a socket (default) or pipes, or
-      PORT on 127.0.0.1 is connected to.
+--by: the program's descriptors 0 and 1 are a socket (default), one with
+      O_NONBLOCK, or pipes, or PORT on 127.0.0.1 is connected to.
 --how: lines   step by step, each reply awaited (default)
        whole   all in one segment
        octets  octet by octet
@@ -27,8 +27,9 @@ class Link:
         self.child = None
         if by.isdigit():
             self.sock = socket.create_connection(("127.0.0.1", int(by)))
-        elif by == "socket":
+        elif by in ("socket", "nonblock"):
             self.sock, other = socket.socketpair()
+            other.setblocking(by == "socket")
             self.child = subprocess.Popen(program, stdin=other, stdout=other)
             other.close()
         else:

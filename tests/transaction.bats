@@ -582,6 +582,12 @@ raw_session_traced() {
 	[ "$(tail -n 1 "$BATS_TEST_TMPDIR/socket.lines")" = '+OK good bye' ]
 }
 
+@test "DESIGN 2: a socket that does not block is waited for like another" {
+	printf 'USER joe\nPASS secret\nSTAT\nNOOP\nRSET\nSTAT\nQUIT\n' |
+	    WHOLE_BY=nonblock whole | tail -n 2 | expect '+OK 2 320
++OK good bye'
+}
+
 @test "issue 2: nothing that a client sends makes a session end oddly" {
 	python3 - >"$BATS_TEST_TMPDIR/script" <<'P'
 import random, sys
