@@ -23,7 +23,6 @@ enum {
 };
 
 static int control; /* to the monitor */
-static struct state state;
 static char user[USER_OCTETS];
 static size_t user_octets; /* 0: no USER yet */
 static char stamp[STAMP_OCTETS];
@@ -37,6 +36,14 @@ add_text(char *end, const char *text, size_t octets)
 	return end + octets + 1;
 }
 
+/* Credentials travel in strings that NUL ends. */
+static bool
+is_name(const char *text, size_t octets)
+{
+	return octets > 0 && octets <= USER_OCTETS &&
+	       memchr(text, '\0', octets) == NULL;
+}
+
 /* Sends the credentials to the monitor and its verdict to the client.
  * Returns only if they were refused: otherwise the session has the client. */
 static enum result
@@ -44,14 +51,12 @@ authenticate(struct client *c, enum mechanism mechanism, const char *name,
     size_t name_octets, const char *secret, size_t secret_octets,
     const char *challenge)
 {
-	static const struct {
-		const char *code, *text;
-	} replies[] = {
-	    [VERDICT_WRONG] = {"AUTH", "wrong user name or password"},
-	    [VERDICT_PERMANENT] = {"SYS/PERM",
-		"logins do not work; the administrator must see to it"},
-	    [VERDICT_TEMPORARY] = {"SYS/TEMP",
-		"logins do not work now; try again later"},
+	static const char *const replies[] = {
+	    [VERDICT_WRONG] = "[AUTH] wrong user name or password",
+	    [VERDICT_PERMANENT] = "[SYS/PERM] logins do not work; "
+				  "the administrator must see to it",
+	    [VERDICT_TEMPORARY] = "[SYS/TEMP] logins do not work now; "
+				  "try again later",
 	};
 	static struct request request;
 	struct verdict verdict;
@@ -59,6 +64,11 @@ authenticate(struct client *c, enum mechanism mechanism, const char *name,
 	size_t octets;
 	char *end = request.text;
 
+	if (!is_name(name, name_octets))
+		return refuse(c, "that is no user name");
+	if (secret_octets > SECRET_OCTETS ||
+	    memchr(secret, '\0', secret_octets) != NULL)
+		return refuse(c, "that is no password");
 	if (stream_flush(&c->stream) == -1)
 		return RESULT_BROKEN;
 	request.mechanism = (uint16_t)mechanism;
@@ -74,17 +84,9 @@ authenticate(struct client *c, enum mechanism mechanism, const char *name,
 	    verdict.code >= sizeof(replies) / sizeof(replies[0]))
 		_exit(REASON_QUIT);
 	/* The clock stood still while the password was checked. */
-	state.end_msec += now_msec() - begin;
-	reply_err(&c->stream, replies[verdict.code].code, "%s",
-	    replies[verdict.code].text);
+	c->stream.end_msec += now_msec() - begin;
+	reply_err(&c->stream, "%s", replies[verdict.code]);
 	return verdict.is_last != 0 ? RESULT_BROKEN : RESULT_OK;
-}
-
-static enum result
-refuse(struct client *c, const char *why)
-{
-	reply_err(&c->stream, NULL, "%s", why);
-	return RESULT_BAD;
 }
 
 /* Before any password is sent: no response code, since [AUTH] would say that
@@ -95,20 +97,13 @@ refuse_clear(struct client *c)
 	return refuse(c, "clear-text passwords are not allowed without TLS");
 }
 
-/* Credentials travel in strings that NUL ends. */
-static bool
-fits(const char *text, size_t octets, size_t limit)
-{
-	return octets <= limit && memchr(text, '\0', octets) == NULL;
-}
-
 enum result
 cmd_user(struct client *c, const struct argument *a)
 {
 	user_octets = 0;
 	if (!clear_allowed(c))
 		return refuse_clear(c);
-	if (!fits(a->text, a->octets, sizeof(user)))
+	if (!is_name(a->text, a->octets))
 		return refuse(c, "that is no user name");
 	memcpy(user, a->text, a->octets);
 	user_octets = a->octets;
@@ -119,175 +114,133 @@ cmd_user(struct client *c, const struct argument *a)
 enum result
 cmd_pass(struct client *c, const struct argument *a)
 {
-	enum result result;
+	size_t octets = user_octets;
 
-	if (!clear_allowed(c))
-		result = refuse_clear(c);
-	else if (user_octets == 0)
-		result = refuse(c, "USER comes first");
-	else if (!fits(a->text, a->octets, SECRET_OCTETS))
-		result = refuse(c, "that is no password");
-	else
-		result = authenticate(c, MECHANISM_USER, user, user_octets,
-		    a->text, a->octets, "");
 	user_octets = 0;
-	explicit_bzero(a->text, a->octets);
-	return result;
+	if (!clear_allowed(c))
+		return refuse_clear(c);
+	if (octets == 0)
+		return refuse(c, "USER comes first");
+	return authenticate(
+	    c, MECHANISM_USER, user, octets, a->text, a->octets, "");
 }
 
 /* RFC 1939 section 7: APOP name digest; the name may hold blanks. */
 enum result
 cmd_apop(struct client *c, const struct argument *a)
 {
-	char digest[DIGEST_OCTETS];
-	size_t name_octets;
+	char *digest;
 
 	if (!flag(c, 'a'))
 		return refuse(c, "APOP is not offered here");
-	if (a->octets < DIGEST_OCTETS + 2 ||
-	    a->text[a->octets - DIGEST_OCTETS - 1] != ' ')
+	if (a->octets < DIGEST_OCTETS + 2)
 		return refuse(c, "a name and a digest are needed");
-	name_octets = a->octets - DIGEST_OCTETS - 1;
-	if (!fits(a->text, name_octets, USER_OCTETS))
-		return refuse(c, "that is no user name");
-	for (size_t i = 0; i < DIGEST_OCTETS; i++) {
-		unsigned char digit =
-		    (unsigned char)a->text[name_octets + 1 + i];
-
-		if (!isxdigit(digit))
-			return refuse(c, "that is no digest");
-		digest[i] = (char)tolower(digit);
-	}
-	return authenticate(c, MECHANISM_APOP, a->text, name_octets, digest,
-	    sizeof(digest), stamp);
-}
-
-/* 0 to 63, or -1. */
-static int
-base64_value(char c)
-{
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				       "abcdefghijklmnopqrstuvwxyz"
-				       "0123456789+/";
-	const char *p = c != '\0' ? strchr(alphabet, c) : NULL;
-
-	return p != NULL ? (int)(p - alphabet) : -1;
+	digest = a->text + a->octets - DIGEST_OCTETS;
+	if (digest[-1] != ' ' ||
+	    strspn(digest, "0123456789abcdefABCDEF") != DIGEST_OCTETS)
+		return refuse(c, "a name and a digest are needed");
+	for (char *p = digest; *p != '\0'; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return authenticate(c, MECHANISM_APOP, a->text,
+	    a->octets - DIGEST_OCTETS - 1, digest, DIGEST_OCTETS, stamp);
 }
 
 ssize_t
 base64_decode(char *text, size_t octets)
 {
-	size_t done = 0, padding = 0;
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				       "abcdefghijklmnopqrstuvwxyz"
+				       "0123456789+/";
+	size_t done = 0, digits = octets;
+	unsigned bits = 0;
 
-	if (octets % 4 != 0)
-		return -1;
-	while (padding < 2 && padding < octets &&
-	       text[octets - 1 - padding] == '=')
-		padding++;
-	for (size_t i = 0; i < octets; i += 4) {
-		size_t last = i + 4 == octets ? padding : 0;
-		uint32_t bits = 0;
+	while (digits > 0 && octets - digits < 2 && text[digits - 1] == '=')
+		digits--;
+	for (size_t i = 0; i < digits; i++) {
+		const char *p = memchr(alphabet, text[i], sizeof(alphabet) - 1);
 
-		for (size_t j = 0; j < 4 - last; j++) {
-			int value = base64_value(text[i + j]);
-
-			if (value == -1)
-				return -1;
-			bits |= (uint32_t)value << (18 - 6 * j);
-		}
-		if ((bits & (last == 0	    ? 0U
-				: last == 1 ? 0xffU
-					    : 0xffffU)) != 0)
+		if (p == NULL)
 			return -1;
-		for (size_t j = 0; j < 3 - last; j++)
-			text[done++] = (char)(bits >> (16 - 8 * j) & 0xff);
+		bits = bits << 6 | (unsigned)(p - alphabet);
+		if (i % 4 != 0)
+			text[done++] = (char)(bits >> (6 - i % 4 * 2) & 0xff);
 	}
+	/* Each = stands for two bits, which are zero. */
+	if (octets % 4 != 0 ||
+	    (bits & ((1U << (octets - digits) * 2) - 1)) != 0)
+		return -1;
 	return (ssize_t)done;
 }
 
-/* One SASL exchange: the client's responses, decoded. */
+/* One SASL exchange. */
 struct exchange {
 	struct client *c;
-	char *initial; /* the response that came with AUTH, or NULL */
+	const char *initial; /* the response that came with AUTH, or NULL */
 	size_t initial_octets;
-	enum result result; /* where a response was not to be had */
 };
+
+/* The client's responses, decoded; cmd_auth wipes them. */
+static char responses[2][SASL_LINE_OCTETS];
 
 /*
  * The client's next response (RFC 5034 section 4): the initial one if there
  * is, else what it answers to `challenge`, which is base64 already.  Decodes
- * into `response`, of SASL_LINE_OCTETS.  Returns its octets; or -1, and
- * x->result says what was made of it.
+ * into `response`, of SASL_LINE_OCTETS; what is not RESULT_OK has been
+ * answered.
  */
-static ssize_t
-next_response(struct exchange *x, const char *challenge, char *response)
+static enum result
+next_response(
+    struct exchange *x, const char *challenge, char *response, size_t *octets)
 {
 	struct stream *s = &x->c->stream;
 	enum line status = LINE_OK;
-	size_t octets = x->initial_octets;
 	ssize_t decoded;
 
 	if (x->initial != NULL) {
-		memcpy(response, x->initial, octets);
-		explicit_bzero(x->initial, octets);
+		*octets = x->initial_octets;
+		memcpy(response, x->initial, *octets);
 		x->initial = NULL;
-		if (octets == 1 && response[0] == '=')
-			octets = 0; /* an empty one */
+		if (*octets == 1 && response[0] == '=')
+			*octets = 0; /* an empty one */
 	} else {
 		reply_line(s, "+ %s", challenge);
-		status = stream_line(s, response, SASL_LINE_OCTETS, &octets);
-		if (status == LINE_OK && octets == 1 && response[0] == '*') {
-			x->result = refuse(x->c, "cancelled");
-			return -1;
-		}
+		status = stream_line(s, response, octets);
+		if (s->broken != LINE_OK)
+			return RESULT_BROKEN;
+		if (status == LINE_LONG)
+			return refuse(x->c, "line too long");
+		if (*octets == 1 && response[0] == '*')
+			return refuse(x->c, "cancelled");
 	}
-	if (status == LINE_LONG) {
-		x->result = refuse(x->c, "line too long");
-		return -1;
-	}
-	if (status != LINE_OK) {
-		s->broken = status;
-		x->result = RESULT_BROKEN;
-		return -1;
-	}
-	decoded = base64_decode(response, octets);
+	decoded = base64_decode(response, *octets);
 	if (decoded == -1)
-		x->result = refuse(x->c, "that is not base64");
-	return decoded;
+		return refuse(x->c, "that is not base64");
+	*octets = (size_t)decoded;
+	return RESULT_OK;
 }
 
 /* RFC 4616: authorization identity NUL authentication identity NUL password */
 static enum result
 auth_plain(struct exchange *x)
 {
-	static char text[SASL_LINE_OCTETS];
-	ssize_t octets = next_response(x, "", text);
-	const char *end, *name, *secret;
-	enum result result;
+	char *text = responses[0], *end, *name, *secret;
+	size_t octets;
+	enum result result = next_response(x, "", text, &octets);
 
-	if (octets == -1)
-		return x->result;
+	if (result != RESULT_OK)
+		return result;
+	/* What was decoded is shorter than its room.  Two, so that there is a
+	 * string also where there are no strings. */
 	end = text + octets;
-	name = memchr(text, '\0', (size_t)octets);
-	secret = name == NULL
-		     ? NULL
-		     : memchr(name + 1, '\0', (size_t)(end - name) - 1);
-	if (secret == NULL)
+	end[0] = end[1] = '\0';
+	name = text + strlen(text) + 1;
+	secret = name + strlen(name) + 1;
+	if (secret > end)
 		return refuse(x->c, "that is no PLAIN response");
-	name++;
-	secret++;
-	if (secret - name == 1 ||
-	    !fits(name, (size_t)(secret - 1 - name), USER_OCTETS) ||
-	    !fits(secret, (size_t)(end - secret), SECRET_OCTETS))
-		result = refuse(x->c, "that is no PLAIN response");
-	else if (text[0] != '\0' && strcmp(text, name) != 0)
-		result = refuse(x->c, "nobody logs in for somebody else here");
-	else
-		result = authenticate(x->c, MECHANISM_PLAIN, name,
-		    (size_t)(secret - 1 - name), secret, (size_t)(end - secret),
-		    "");
-	explicit_bzero(text, (size_t)octets);
-	return result;
+	if (text[0] != '\0' && strcmp(text, name) != 0)
+		return refuse(x->c, "nobody logs in for somebody else here");
+	return authenticate(x->c, MECHANISM_PLAIN, name, strlen(name), secret,
+	    (size_t)(end - secret), "");
 }
 
 /* The LOGIN mechanism, which no RFC has and old clients use: it asks for
@@ -295,53 +248,45 @@ auth_plain(struct exchange *x)
 static enum result
 auth_login(struct exchange *x)
 {
-	static char name[SASL_LINE_OCTETS], secret[SASL_LINE_OCTETS];
-	ssize_t name_octets = next_response(x, "VXNlcm5hbWU6", name);
-	ssize_t octets;
-	enum result result;
+	char *name = responses[0], *secret = responses[1];
+	size_t name_octets, octets;
+	enum result result =
+	    next_response(x, "VXNlcm5hbWU6", name, &name_octets);
 
-	if (name_octets == -1)
-		return x->result;
-	if (name_octets == 0 || !fits(name, (size_t)name_octets, USER_OCTETS))
+	if (result != RESULT_OK)
+		return result;
+	if (!is_name(name, name_octets))
 		return refuse(x->c, "that is no user name");
-	octets = next_response(x, "UGFzc3dvcmQ6", secret);
-	if (octets == -1)
-		return x->result;
-	if (!fits(secret, (size_t)octets, SECRET_OCTETS))
-		result = refuse(x->c, "that is no password");
-	else
-		result = authenticate(x->c, MECHANISM_LOGIN, name,
-		    (size_t)name_octets, secret, (size_t)octets, "");
-	explicit_bzero(secret, (size_t)octets);
-	return result;
+	result = next_response(x, "UGFzc3dvcmQ6", secret, &octets);
+	if (result != RESULT_OK)
+		return result;
+	return authenticate(
+	    x->c, MECHANISM_LOGIN, name, name_octets, secret, octets, "");
 }
 
 static const struct {
-	const char *name; /* with a blank before it */
+	const char *name;
 	bool (*is_offered)(const struct client *);
 	enum result (*run)(struct exchange *);
 } mechanisms[] = {
-    {" PLAIN", clear_allowed, auth_plain},
-    {" LOGIN", clear_allowed, auth_login},
+    {"PLAIN", clear_allowed, auth_plain},
+    {"LOGIN", clear_allowed, auth_login},
 };
 
 enum { SASL_MECHANISMS = sizeof(mechanisms) / sizeof(mechanisms[0]) };
 
 const char *
-auth_mechanisms(const struct client *c)
+auth_mechanisms(const struct client *c, const char *before)
 {
 	static char list[64];
-	size_t octets = 0;
+	int octets = 0;
 
 	list[0] = '\0';
-	for (size_t i = 0; i < SASL_MECHANISMS; i++) {
-		size_t length = strlen(mechanisms[i].name);
-
-		if (!mechanisms[i].is_offered(c))
-			continue;
-		memcpy(list + octets, mechanisms[i].name, length + 1);
-		octets += length;
-	}
+	for (size_t i = 0; i < SASL_MECHANISMS; i++)
+		if (mechanisms[i].is_offered(c))
+			octets += snprintf(list + octets,
+			    sizeof(list) - (size_t)octets, "%s%s", before,
+			    mechanisms[i].name);
 	return list;
 }
 
@@ -355,27 +300,27 @@ cmd_auth(struct client *c, const struct argument *a)
 
 	user_octets = 0;
 	if (a->octets == 0) {
-		reply_ok(&c->stream, "mechanisms follow");
-		for (size_t i = 0; i < SASL_MECHANISMS; i++)
-			if (mechanisms[i].is_offered(c))
-				reply_line(
-				    &c->stream, "%s", mechanisms[i].name + 1);
-		reply_dot(&c->stream);
+		reply_ok(&c->stream, "mechanisms follow%s",
+		    auth_mechanisms(c, "\r\n"));
+		reply_line(&c->stream, ".");
 		return RESULT_OK;
 	}
 	if (blank != NULL) {
-		x.initial = a->text + octets + 1;
+		x.initial = blank + 1;
 		x.initial_octets = a->octets - octets - 1;
 	}
 	for (size_t i = 0; i < SASL_MECHANISMS; i++) {
-		const char *name = mechanisms[i].name + 1;
+		const char *name = mechanisms[i].name;
+		enum result result;
 
 		if (strlen(name) != octets ||
 		    strncasecmp(name, a->text, octets) != 0)
 			continue;
 		if (!mechanisms[i].is_offered(c))
 			return refuse_clear(c);
-		return mechanisms[i].run(&x);
+		result = mechanisms[i].run(&x);
+		explicit_bzero(responses, sizeof(responses));
+		return result;
 	}
 	return refuse(c, "that mechanism is not offered here");
 }
@@ -416,24 +361,20 @@ make_stamp(const char *host)
 int
 greeter_run(struct client *c, int monitor)
 {
+	unsigned idle_sec = c->options.idle_sec;
 	enum reason reason;
 
 	control = monitor;
-	state.idle_msec =
-	    (c->options.idle_sec < AUTH_IDLE_SEC ? (int64_t)c->options.idle_sec
-						 : AUTH_IDLE_SEC) *
-	    1000;
-	stream_open(&c->stream, 0, 1, false, state.idle_msec);
+	stream_open(&c->stream, 0, 1, false,
+	    idle_sec < AUTH_IDLE_SEC ? idle_sec : AUTH_IDLE_SEC);
 	if (flag(c, 'a') && make_stamp(c->options.host) == -1)
 		return EXIT_SYSTEM;
 	if (sandbox_enter(ROLE_GREETER, &c->options, -1) == -1)
 		return EXIT_SYSTEM;
-	state.commands = authorization_commands;
-	state.line_octets = SASL_LINE_OCTETS;
-	state.end_msec = now_msec() + (int64_t)AUTH_TOTAL_SEC * 1000;
+	c->stream.end_msec = now_msec() + (int64_t)AUTH_TOTAL_SEC * 1000;
 	reply_ok(&c->stream, "%s POP3 ready%s%s", c->options.host,
 	    stamp[0] != '\0' ? " " : "", stamp);
-	reason = command_loop(c, &state);
+	reason = command_loop(c, authorization_commands);
 	stream_end(&c->stream);
 	return (int)reason;
 }

@@ -7,8 +7,8 @@
 
 #include "pop3d.h"
 
-/* The SASL mechanisms on offer, each with a blank before it; static. */
-const char *auth_mechanisms(const struct client *c);
+/* The SASL mechanisms on offer, each with `before` before it; static. */
+const char *auth_mechanisms(const struct client *c, const char *before);
 
 /* Decodes base64 (RFC 4648 section 4, nothing but its alphabet and right
  * padding) in place; returns the octets, or -1. */

@@ -33,45 +33,36 @@ parse_number(const char *text, size_t octets, uint64_t *number)
 	return true;
 }
 
-static enum result
-mis_stated(struct client *c, const char *why)
+enum result
+refuse(struct client *c, const char *why)
 {
-	reply_err(&c->stream, NULL, "%s", why);
+	reply_err(&c->stream, "%s", why);
 	return RESULT_BAD;
 }
 
-/* Splits "msgno [lines]" and has the state look the message up.  Whatever
- * is wrong has been answered if a->has_message stays false; a number that no
- * message has is no mis-stated command. */
+/* Reads "msgno" or "msgno lines" and looks the message up.  Whatever is wrong
+ * has been answered if a->has_message stays false. */
 static enum result
-parse_message(struct client *c, const struct state *state,
-    enum argument_class class, struct argument *a)
+parse_message(struct client *c, enum argument_class class, struct argument *a)
 {
-	const char *blank = memchr(a->text, ' ', a->octets);
-	size_t first = blank != NULL ? (size_t)(blank - a->text) : a->octets;
 	bool is_top = class == ARGUMENT_MESSAGE_LINES;
+	const char *blank = is_top ? memchr(a->text, ' ', a->octets) : NULL;
+	size_t first = blank != NULL ? (size_t)(blank - a->text) : a->octets;
 	uint64_t msgno;
 
-	if ((blank != NULL) != is_top)
-		return mis_stated(
-		    c, is_top ? "a message and a number of lines are needed"
-			      : "one message number is needed");
-	if (is_top &&
-	    !parse_number(blank + 1, a->octets - first - 1, &a->lines))
-		return mis_stated(c, "that is no number of lines");
+	if (is_top && (blank == NULL || !parse_number(blank + 1,
+					    a->octets - first - 1, &a->lines)))
+		return refuse(c, "a message and a number of lines are needed");
 	if (!parse_number(a->text, first, &msgno))
-		return mis_stated(c, "that is no message number");
-	a->has_message = state->find_message(c, msgno, &a->idx);
-	return RESULT_OK;
+		return refuse(c, "a message number is needed");
+	return find_message(c, msgno, a);
 }
 
+/* Checks the argument by its class, and runs the handler. */
 static enum result
-run(struct client *c, const struct state *state, const struct command *row,
-    struct argument *a)
+run(struct client *c, const struct command *row, struct argument *a)
 {
-	bool is_optional = row->class == ARGUMENT_TEXT_OPTIONAL ||
-			   row->class == ARGUMENT_MESSAGE_OPTIONAL;
-	enum result result;
+	enum result result = RESULT_OK;
 
 	if (row->class != ARGUMENT_RAW)
 		while (a->octets > 0 && (a->text[a->octets - 1] == ' ' ||
@@ -79,26 +70,23 @@ run(struct client *c, const struct state *state, const struct command *row,
 			a->octets--;
 	a->text[a->octets] = '\0';
 	if (row->class == ARGUMENT_NONE && a->octets > 0)
-		return mis_stated(c, "no argument is wanted here");
-	if (row->class != ARGUMENT_NONE && row->class != ARGUMENT_RAW &&
-	    !is_optional && a->octets == 0)
-		return mis_stated(c, "an argument is needed");
-	if (row->class >= ARGUMENT_MESSAGE && a->octets > 0) {
-		result = parse_message(c, state, row->class, a);
-		if (!a->has_message)
-			return result;
-	}
-	return row->run(c, a);
+		return refuse(c, "no argument is wanted here");
+	if (row->class == ARGUMENT_TEXT && a->octets == 0)
+		return refuse(c, "an argument is needed");
+	if (row->class < ARGUMENT_MESSAGE ||
+	    (row->class == ARGUMENT_MESSAGE_OPTIONAL && a->octets == 0))
+		return row->run(c, a);
+	result = parse_message(c, row->class, a);
+	return a->has_message ? row->run(c, a) : result;
 }
 
-/* One line that is not empty of meaning: keyword, a blank, the rest. */
+/* One line: keyword, a blank, the rest. */
 static enum result
-run_line(struct client *c, const struct state *state, char *text, size_t octets)
+run_line(struct client *c, const struct command *row, char *text, size_t octets)
 {
 	const char *blank = memchr(text, ' ', octets);
 	size_t keyword = blank != NULL ? (size_t)(blank - text) : octets;
 	struct argument a = {.text = text + keyword};
-	const struct command *row = state->commands;
 
 	if (blank != NULL) {
 		a.text++;
@@ -109,75 +97,67 @@ run_line(struct client *c, const struct state *state, char *text, size_t octets)
 		   strncasecmp(row->name, text, keyword) != 0))
 		row++;
 	if (row->name == NULL)
-		return mis_stated(c, "unknown command");
+		return refuse(c, "unknown command");
 	/* Only a SASL line may be longer (RFC 5034 section 4). */
 	if (c->stream.line_octets > COMMAND_OCTETS && row->run != cmd_auth)
-		return mis_stated(c, "line too long");
-	return run(c, state, row, &a);
+		return refuse(c, "line too long");
+	return run(c, row, &a);
 }
 
 /* What other protocols say first, so that they are not answered in vain. */
 static bool
-is_foreign(const char *text, size_t octets)
+is_foreign(const char *text)
 {
 	static const char *const words[] = {"GET ", "HEAD ", "POST ", "PUT ",
 	    "OPTIONS ", "CONNECT ", "PRI ", "EHLO ", "HELO ", "SSH-"};
 
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		size_t length = strlen(words[i]);
-
-		if (octets >= length &&
-		    strncasecmp(text, words[i], length) == 0)
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strncasecmp(text, words[i], strlen(words[i])) == 0)
 			return true;
-	}
 	return false;
 }
 
-static enum reason
-reason_of(enum line status)
+/* What the next line comes to. */
+static enum result
+next_command(struct client *c, const struct command *commands)
 {
-	return status == LINE_TIMEOUT ? REASON_TIMEOUT : REASON_DISCONNECT;
+	/* Static for its size, and so that nothing is behind the first line. */
+	static char text[SASL_LINE_OCTETS + 1];
+	bool is_first = c->stream.first_line;
+	size_t octets;
+	enum line status = stream_line(&c->stream, text, &octets);
+	enum result result;
+
+	if (c->stream.broken != LINE_OK)
+		return RESULT_BROKEN;
+	if (status == LINE_ALIEN || (is_first && is_foreign(text))) {
+		reply_err(&c->stream, "this is a POP3 server");
+		return RESULT_BROKEN;
+	}
+	if (status == LINE_LONG)
+		return refuse(c, "line too long");
+	result = run_line(c, commands, text, octets);
+	explicit_bzero(text, octets); /* there may be a password in it */
+	return result;
 }
 
 enum reason
-command_loop(struct client *c, struct state *state)
+command_loop(struct client *c, const struct command *commands)
 {
-	/* Static, so that it can be wiped as a whole, and for its size. */
-	static char text[SASL_LINE_OCTETS + 1];
+	static const enum reason reasons[] = {[LINE_OK] = REASON_ERROR,
+	    [LINE_CLOSED] = REASON_DISCONNECT,
+	    [LINE_TIMEOUT] = REASON_TIMEOUT};
 	struct stream *s = &c->stream;
-	unsigned bad = 0;
+	enum result result = RESULT_OK;
 
-	for (;;) {
-		bool is_first = s->first_line;
-		enum result result;
-		enum line status;
-		size_t octets;
-
-		s->deadline = now_msec() + state->idle_msec;
-		if (s->deadline > state->end_msec)
-			s->deadline = state->end_msec;
-		status = stream_line(s, text, state->line_octets, &octets);
-		if (status == LINE_CLOSED || status == LINE_TIMEOUT)
-			return reason_of(status);
-		if (status == LINE_ALIEN ||
-		    (is_first && state->find_message == NULL &&
-			is_foreign(text, octets))) {
-			reply_err(s, NULL, "this is a POP3 server");
-			return REASON_ERROR;
-		}
-		if (status == LINE_LONG)
-			result = mis_stated(c, "line too long");
-		else
-			result = run_line(c, state, text, octets);
-		if (result == RESULT_QUIT)
-			return REASON_QUIT;
-		if (result == RESULT_BROKEN)
-			return s->broken == LINE_OK ? REASON_ERROR
-						    : reason_of(s->broken);
+	for (unsigned bad = 0; bad < BAD_COMMANDS && result < RESULT_QUIT;) {
+		s->deadline = now_msec() + s->idle_msec;
+		if (s->deadline > s->end_msec)
+			s->deadline = s->end_msec;
+		result = next_command(c, commands);
 		bad = result == RESULT_BAD ? bad + 1 : 0;
-		if (bad == BAD_COMMANDS)
-			return REASON_ERROR;
 	}
+	return result == RESULT_QUIT ? REASON_QUIT : reasons[s->broken];
 }
 
 /* The rows of one table that say something and are on offer. */
@@ -188,11 +168,8 @@ print_rows(struct client *c, const struct command *row)
 		if (row->capability == NULL ||
 		    (row->is_offered != NULL && !row->is_offered(c)))
 			continue;
-		if (row->run == cmd_auth)
-			reply_line(&c->stream, "%s%s", row->capability,
-			    auth_mechanisms(c));
-		else
-			reply_line(&c->stream, "%s", row->capability);
+		reply_line(&c->stream, "%s%s", row->capability,
+		    row->run == cmd_auth ? auth_mechanisms(c, " ") : "");
 	}
 }
 
@@ -209,6 +186,6 @@ cmd_capa(struct client *c, const struct argument *a)
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		reply_line(&c->stream, "%s", others[i]);
 	reply_line(&c->stream, "IMPLEMENTATION pop3d-%s", VERSION);
-	reply_dot(&c->stream);
+	reply_line(&c->stream, ".");
 	return RESULT_OK;
 }

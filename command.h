@@ -40,18 +40,7 @@ struct command {
 	bool (*is_offered)(const struct client *); /* or NULL: always */
 };
 
-/* A state: its table, and what the loop has to ask about messages. */
-struct state {
-	const struct command *commands; /* ends with a NULL name */
-	size_t line_octets;		/* of the longest line there is */
-	int64_t idle_msec;		/* for one whole command */
-	int64_t end_msec;		/* for all of them, by now_msec() */
-	/* Turns a msgno (from 1) into an idx (from 0); or answers -ERR and
-	 * returns false.  NULL where no command takes one. */
-	bool (*find_message)(struct client *, uint64_t msgno, size_t *idx);
-};
-
-/* The two command tables (pop3d.c). */
+/* The two command tables (pop3d.c); each ends with a NULL name. */
 extern const struct command authorization_commands[];
 extern const struct command transaction_commands[];
 
@@ -59,7 +48,14 @@ extern const struct command transaction_commands[];
 bool parse_number(const char *text, size_t octets, uint64_t *number);
 
 /* Reads and runs commands until QUIT or the end of the connection. */
-enum reason command_loop(struct client *c, struct state *state);
+enum reason command_loop(struct client *c, const struct command *commands);
+
+/* Answers a mis-stated command. */
+enum result refuse(struct client *c, const char *why);
+
+/* Looks up a msgno (from 1): sets a->idx and a->has_message, or answers that
+ * there is no such message; RESULT_BROKEN if nobody can know any more. */
+enum result find_message(struct client *c, uint64_t msgno, struct argument *a);
 
 /* RFC 2449 section 5: the capabilities, printed from the tables. */
 enum result cmd_capa(struct client *c, const struct argument *a);

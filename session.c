@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +19,8 @@
 #include "sandbox.h"
 
 static struct maildrop drop;
-static size_t deleted;	       /* messages marked */
-static size_t last, last_seen; /* msgnos for LAST; 0: none */
-static bool has_last;	       /* last_seen has been looked for */
+static size_t deleted; /* messages marked */
+static size_t last;    /* the highest msgno accessed, for LAST; 0: none */
 
 /* For the log. */
 static struct {
@@ -29,63 +29,42 @@ static struct {
 } session;
 
 /* Whether it is known which messages there are.  If they cannot be known any
- * more, the client is told and the connection ends. */
+ * more, the client is told and the connection is to end. */
 static bool
-load(struct client *c)
+is_listed(struct client *c, int result)
 {
-	if (maildir_load(&drop) == 0)
+	if (result == 0)
 		return true;
 	log_error("cannot list the maildrop any more", session.path);
-	reply_err(&c->stream, "SYS/TEMP", "maildrop cannot be read now");
-	(void)stream_flush(&c->stream);
-	c->stream.broken = LINE_CLOSED;
+	reply_err(&c->stream, "[SYS/TEMP] maildrop cannot be read now");
 	return false;
 }
 
-static bool
-find_message(struct client *c, uint64_t msgno, size_t *idx)
+enum result
+find_message(struct client *c, uint64_t msgno, struct argument *a)
 {
 	if (msgno < 1 || msgno > drop.count) {
-		reply_err(&c->stream, NULL, "no such message");
-		return false;
+		reply_err(&c->stream, "no such message");
+		return RESULT_OK;
 	}
-	if (!load(c))
-		return false;
-	*idx = (size_t)msgno - 1;
-	if (drop.list.messages[*idx].is_deleted) {
-		reply_err(&c->stream, NULL, "message is deleted");
-		return false;
-	}
-	return true;
-}
-
-static size_t
-left(void)
-{
-	return drop.count - deleted;
-}
-
-/* The octets of all that is left, or false as load() does. */
-static bool
-total(struct client *c, unsigned long long *octets)
-{
-	uint64_t sum;
-
-	if (maildir_total(&drop, &sum) == -1 && !load(c))
-		return false;
-	*octets = sum;
-	return true;
+	if (!is_listed(c, maildir_load(&drop)))
+		return RESULT_BROKEN;
+	a->idx = (size_t)msgno - 1;
+	a->has_message = !drop.list.messages[a->idx].is_deleted;
+	if (!a->has_message)
+		reply_err(&c->stream, "message is deleted");
+	return RESULT_OK;
 }
 
 enum result
 cmd_stat(struct client *c, const struct argument *a)
 {
-	unsigned long long octets;
+	uint64_t octets;
 
 	(void)a;
-	if (!total(c, &octets))
+	if (!is_listed(c, maildir_total(&drop, &octets)))
 		return RESULT_BROKEN;
-	reply_ok(&c->stream, "%zu %llu", left(), octets);
+	reply_ok(&c->stream, "%zu %" PRIu64, drop.count - deleted, octets);
 	return RESULT_OK;
 }
 
@@ -93,14 +72,9 @@ cmd_stat(struct client *c, const struct argument *a)
 static const char *
 size_text(size_t idx)
 {
-	static char text[24];
-	char *p = text + sizeof(text) - 1;
-	uint64_t octets = maildir_octets(&drop, idx);
+	static char text[DECIMAL_OCTETS];
 
-	do
-		*--p = (char)('0' + octets % 10);
-	while ((octets /= 10) > 0);
-	return p;
+	return decimal(maildir_octets(&drop, idx), text);
 }
 
 static const char *
@@ -112,42 +86,46 @@ uid_text(size_t idx)
 	return uid;
 }
 
-/* The one line that was asked for, or the status line and all of them. */
+/* The one line that was asked for, or all of them behind the status line. */
 static enum result
-reply_items(struct stream *s, const struct argument *a, const char *status,
-    const char *(*text)(size_t idx))
+reply_items(
+    struct stream *s, const struct argument *a, const char *(*text)(size_t idx))
 {
 	if (a->has_message) {
 		reply_ok(s, "%zu %s", a->idx + 1, text(a->idx));
 		return RESULT_OK;
 	}
-	reply_ok(s, "%s", status);
 	for (size_t i = 0; i < drop.count; i++)
 		if (!drop.list.messages[i].is_deleted)
 			reply_item(s, i + 1, text(i));
-	reply_dot(s);
+	reply_line(s, ".");
 	return RESULT_OK;
 }
 
 enum result
 cmd_list(struct client *c, const struct argument *a)
 {
-	unsigned long long octets = 0;
-	char status[80];
+	uint64_t octets;
 
-	if (!load(c) || (!a->has_message && !total(c, &octets)))
+	if (!is_listed(c, maildir_load(&drop)))
 		return RESULT_BROKEN;
-	(void)snprintf(status, sizeof(status), "%zu messages (%llu octets)",
-	    left(), octets);
-	return reply_items(&c->stream, a, status, size_text);
+	if (!a->has_message) {
+		/* Cannot fail where that did not. */
+		(void)maildir_total(&drop, &octets);
+		reply_ok(&c->stream, "%zu messages (%" PRIu64 " octets)",
+		    drop.count - deleted, octets);
+	}
+	return reply_items(&c->stream, a, size_text);
 }
 
 enum result
 cmd_uidl(struct client *c, const struct argument *a)
 {
-	if (!load(c))
+	if (!is_listed(c, maildir_load(&drop)))
 		return RESULT_BROKEN;
-	return reply_items(&c->stream, a, "unique-ids follow", uid_text);
+	if (!a->has_message)
+		reply_ok(&c->stream, "unique-ids follow");
+	return reply_items(&c->stream, a, uid_text);
 }
 
 /* A line about one message, with -v. */
@@ -155,16 +133,12 @@ static void
 log_message(const struct client *c, const char *event, size_t idx)
 {
 	uint64_t octets = drop.list.messages[idx].octets;
-	char uid[UID_OCTETS + 1], known[24];
+	char text[DECIMAL_OCTETS];
 
-	if (!flag(c, 'v'))
-		return;
-	maildir_uid(&drop, idx, uid);
-	(void)snprintf(
-	    known, sizeof(known), "%llu", (unsigned long long)octets);
-	log_event("%s user=%s msgno=%llu uid=%s octets=%s", event, session.user,
-	    (unsigned long long)idx + 1, uid,
-	    octets == OCTETS_UNKNOWN ? "" : known);
+	if (flag(c, 'v'))
+		log_event("%s user=%s msgno=%llu uid=%s octets=%s", event,
+		    session.user, (unsigned long long)idx + 1, uid_text(idx),
+		    octets == OCTETS_UNKNOWN ? "" : decimal(octets, text));
 }
 
 static void
@@ -184,17 +158,16 @@ is_permanent(void)
 }
 
 /* The answer to RETR or TOP of a message that cannot be opened. */
-static enum result
+static void
 refuse_message(struct client *c, size_t idx)
 {
 	if (errno == ENOENT) {
-		reply_err(&c->stream, NULL, "message is gone");
-		return RESULT_OK;
+		reply_err(&c->stream, "message is gone");
+		return;
 	}
 	log_trouble("cannot read message", idx);
-	reply_err(&c->stream, is_permanent() ? "SYS/PERM" : "SYS/TEMP",
-	    "message cannot be read");
-	return RESULT_OK;
+	reply_err(&c->stream, "[SYS/%s] message cannot be read",
+	    is_permanent() ? "PERM" : "TEMP");
 }
 
 /* The +OK of RETR and TOP.  The first part of the file is in the buffer; a
@@ -218,8 +191,7 @@ announce(struct client *c, size_t idx, const struct stat *st, size_t first)
 	if (message->octets == OCTETS_UNKNOWN)
 		reply_ok(&c->stream, "message follows");
 	else
-		reply_ok(&c->stream, "%llu octets",
-		    (unsigned long long)message->octets);
+		reply_ok(&c->stream, "%" PRIu64 " octets", message->octets);
 }
 
 /* Reads the next part of a message into the buffer, of `most` octets in
@@ -244,82 +216,71 @@ read_part(int fd, uint64_t most)
 }
 
 /*
- * Sends message idx, all of it or (is_top) its header and `lines` lines of
- * its body; *is_whole says whether nothing was left out.  One that cannot be
- * sent whole is not ended: the connection is closed, lest the client take it
- * for the message and delete it.
+ * Sends a message, all of it or (is_top) its header and a->lines lines of its
+ * body.  One that cannot be sent whole is not ended: the connection is closed,
+ * lest the client take it for the message and delete it.
  */
 static enum result
-send_message(
-    struct client *c, size_t idx, bool is_top, uint64_t lines, bool *is_whole)
+send_message(struct client *c, const struct argument *a, bool is_top)
 {
-	const struct message *message = &drop.list.messages[idx];
-	struct wire wire = {.body_lines = is_top ? lines : UINT64_MAX};
+	struct message *message = &drop.list.messages[a->idx];
+	struct wire wire = {.body_lines = is_top ? a->lines : UINT64_MAX};
 	uint64_t rest = 0, listed = message->octets;
 	bool is_cut = false;
 	struct stat st;
 	ssize_t n = -1;
-	int fd = maildir_open_message(&drop, idx, &st);
+	int fd = maildir_open_message(&drop, a->idx, &st);
 
-	*is_whole = false;
 	if (fd != -1) {
 		rest = (uint64_t)st.st_size;
 		n = read_part(fd, rest);
 	}
 	if (n == -1) {
-		enum result result = refuse_message(c, idx);
-
+		refuse_message(c, a->idx);
 		if (fd != -1)
 			(void)close(fd);
-		return result;
+		return RESULT_OK;
 	}
-	announce(c, idx, &st, (size_t)n);
-	while (n > 0 && !is_cut && c->stream.broken == LINE_OK) {
+	announce(c, a->idx, &st, (size_t)n);
+	while (n > 0 && c->stream.broken == LINE_OK) {
 		rest -= (uint64_t)n;
 		is_cut = wire_send(&c->stream, &wire, drop.buffer, (size_t)n);
 		n = is_cut ? 0 : read_part(fd, rest);
 	}
 	(void)close(fd);
 	if (n == -1)
-		log_trouble("message cannot be read whole", idx);
+		log_trouble("message cannot be read whole", a->idx);
 	if (n == -1 || c->stream.broken != LINE_OK)
 		return RESULT_BROKEN;
 	wire_send_end(&c->stream, &wire);
-	*is_whole = !is_cut;
 	if (is_cut)
 		return RESULT_OK;
 	session.octets += wire.octets;
 	/* What was sent is what counts, whatever was announced. */
-	if (listed != wire.octets)
-		maildir_set_octets(&drop, idx, wire.octets, &st);
+	if (message->octets != wire.octets)
+		maildir_set_octets(&drop, a->idx, wire.octets, &st);
 	errno = 0;
-	if (listed != OCTETS_UNKNOWN && listed != message->octets)
-		log_trouble("message has changed", idx);
+	if (listed != OCTETS_UNKNOWN && listed != wire.octets)
+		log_trouble("message has changed", a->idx);
+	if (is_top)
+		return RESULT_OK;
+	message->is_retrieved = true;
+	session.retrieved++;
+	last = a->idx + 1 > last ? a->idx + 1 : last;
+	log_message(c, "retrieved", a->idx);
 	return RESULT_OK;
 }
 
 enum result
 cmd_retr(struct client *c, const struct argument *a)
 {
-	bool is_whole;
-	enum result result = send_message(c, a->idx, false, 0, &is_whole);
-
-	if (!is_whole)
-		return result;
-	drop.list.messages[a->idx].is_retrieved = true;
-	session.retrieved++;
-	if (a->idx + 1 > last)
-		last = a->idx + 1;
-	log_message(c, "retrieved", a->idx);
-	return result;
+	return send_message(c, a, false);
 }
 
 enum result
 cmd_top(struct client *c, const struct argument *a)
 {
-	bool is_whole;
-
-	return send_message(c, a->idx, true, a->lines, &is_whole);
+	return send_message(c, a, true);
 }
 
 enum result
@@ -327,8 +288,7 @@ cmd_dele(struct client *c, const struct argument *a)
 {
 	drop.list.messages[a->idx].is_deleted = true;
 	deleted++;
-	if (a->idx + 1 > last)
-		last = a->idx + 1;
+	last = a->idx + 1 > last ? a->idx + 1 : last;
 	reply_ok(&c->stream, "message %zu deleted", a->idx + 1);
 	return RESULT_OK;
 }
@@ -341,7 +301,7 @@ cmd_rset(struct client *c, const struct argument *a)
 		drop.list.messages[i].is_deleted = false;
 	deleted = 0;
 	last = 0;
-	reply_ok(&c->stream, "%zu messages", left());
+	reply_ok(&c->stream, "%zu messages", drop.count);
 	return RESULT_OK;
 }
 
@@ -358,16 +318,14 @@ cmd_noop(struct client *c, const struct argument *a)
 enum result
 cmd_last(struct client *c, const struct argument *a)
 {
+	size_t highest = drop.count;
+
 	(void)a;
-	if (!load(c))
+	if (!is_listed(c, maildir_load(&drop)))
 		return RESULT_BROKEN;
-	if (!has_last) {
-		last_seen = drop.count;
-		while (last_seen > 0 && !maildir_is_seen(&drop, last_seen - 1))
-			last_seen--;
-		has_last = true;
-	}
-	reply_ok(&c->stream, "%zu", last > last_seen ? last : last_seen);
+	while (highest > last && !maildir_is_seen(&drop, highest - 1))
+		highest--;
+	reply_ok(&c->stream, "%zu", highest);
 	return RESULT_OK;
 }
 
@@ -379,24 +337,21 @@ update(const struct client *c)
 
 	for (size_t i = 0; drop.is_loaded && i < drop.count; i++) {
 		const struct message *message = &drop.list.messages[i];
-		int moved = 0, removed = 0;
+		bool is_deleted = message->is_deleted;
+		int n = 0;
 
-		if (message->is_deleted) {
-			removed = maildir_remove(&drop, i);
-			if (removed == -1) {
-				log_trouble("cannot delete message", i);
-				is_complete = false;
-			}
-		} else if (message->is_retrieved && !flag(c, 'P'))
-			moved = maildir_mark_seen(&drop, i);
-		if (moved == -1)
-			log_trouble("cannot mark message", i);
-		if (moved == 1)
-			log_message(c, "moved", i);
-		if (removed == 1) {
-			session.removed++;
-			log_message(c, "deleted", i);
-		}
+		if (is_deleted)
+			n = maildir_remove(&drop, i);
+		else if (message->is_retrieved && !flag(c, 'P'))
+			n = maildir_mark_seen(&drop, i);
+		if (n == -1)
+			log_trouble(is_deleted ? "cannot delete message"
+					       : "cannot mark message",
+			    i);
+		if (n == 1)
+			log_message(c, is_deleted ? "deleted" : "moved", i);
+		is_complete &= !is_deleted || n != -1;
+		session.removed += is_deleted && n == 1;
 	}
 	if (maildir_adjust_quota(&drop) == -1)
 		log_error("cannot write", "maildirsize");
@@ -418,8 +373,8 @@ cmd_quit(struct client *c, const struct argument *a)
 	if (is_complete)
 		reply_ok(&c->stream, "good bye");
 	else
-		reply_err(&c->stream, "SYS/TEMP",
-		    "some deleted messages were not removed");
+		reply_err(&c->stream,
+		    "[SYS/TEMP] some deleted messages were not removed");
 	return RESULT_QUIT;
 }
 
@@ -430,29 +385,22 @@ refuse_login(struct client *c, const char *holder)
 	if (errno == EWOULDBLOCK) {
 		log_event("failure user=%s ip=%s mechanism=%s reason=in-use",
 		    session.user, c->peer.ip, session.mechanism);
-		reply_err(&c->stream, "IN-USE", "maildrop is in use%s", holder);
+		reply_err(&c->stream, "[IN-USE] maildrop is in use%s", holder);
 		return;
 	}
 	log_event("error user=%s ip=%s what=%s path=%s error=%s", session.user,
 	    c->peer.ip, "cannot open maildrop", session.path, strerror(errno));
 	if (is_permanent())
-		reply_err(&c->stream, "SYS/PERM",
-		    "maildrop cannot be opened; tell the administrator");
+		reply_err(&c->stream, "[SYS/PERM] maildrop cannot be opened; "
+				      "tell the administrator");
 	else
-		reply_err(&c->stream, "SYS/TEMP",
-		    "maildrop cannot be opened now; try again later");
+		reply_err(&c->stream, "[SYS/TEMP] maildrop cannot be opened "
+				      "now; try again later");
 }
 
 int
 session_run(struct client *c)
 {
-	struct state state = {
-	    .commands = transaction_commands,
-	    .line_octets = COMMAND_OCTETS,
-	    .idle_msec = (int64_t)c->options.idle_sec * 1000,
-	    .end_msec = INT64_MAX,
-	    .find_message = find_message,
-	};
 	int64_t begin = now_msec();
 	char holder[LOCK_TEXT_OCTETS] = "";
 	enum reason reason;
@@ -465,14 +413,14 @@ session_run(struct client *c)
 		session.path = getenv("MAILDIR");
 	if (session.path == NULL || *session.path == '\0')
 		session.path = "Maildir";
-	stream_open(&c->stream, 0, 1, true, state.idle_msec);
+	stream_open(&c->stream, 0, 1, true, c->options.idle_sec);
 	/* The one path that is used, and once. */
 	drop.dir = open(session.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (drop.dir == -1) {
 		refuse_login(c, holder);
 	} else if (sandbox_enter(ROLE_SESSION, &c->options, drop.dir) == -1) {
-		reply_err(&c->stream, "SYS/PERM",
-		    "no session can be had; tell the administrator");
+		reply_err(&c->stream, "[SYS/PERM] no session can be had; "
+				      "tell the administrator");
 	} else if (maildir_open(&drop, c->peer.ip, holder) == -1) {
 		refuse_login(c, holder);
 	} else {
@@ -482,7 +430,7 @@ session_run(struct client *c)
 		    flag(c, 's') ? "yes" : "no",
 		    (unsigned long long)drop.count);
 		reply_ok(&c->stream, "%zu messages", drop.count);
-		reason = command_loop(c, &state);
+		reason = command_loop(c, transaction_commands);
 		log_event("end user=%s ip=%s retrieved=%llu octets=%llu "
 			  "deleted=%llu left=%llu seconds=%llu reason=%s",
 		    session.user, c->peer.ip, session.retrieved, session.octets,

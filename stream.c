@@ -28,10 +28,9 @@ enum {
 	KEEP_PROBES = 4,
 	TLS_HANDSHAKE = 0x16, /* the first octet of a TLS client hello */
 	REPLY_OCTETS = 512,   /* RFC 2449 section 4 */
-	DIGITS = 20,	      /* of a number */
-	ITEM_OCTETS = DIGITS + 80,
+	ITEM_OCTETS = DECIMAL_OCTETS + 80,
 	WIRE_ROOM = 1024, /* less is not worth a line of a message */
-	BLOCK_SLACK_MSEC = 20
+	SLACK_MSEC = 20
 };
 
 int64_t
@@ -48,15 +47,6 @@ static void
 set_option(int fd, int level, int option, int value)
 {
 	(void)setsockopt(fd, level, option, &value, sizeof(value));
-}
-
-static bool
-is_socket(int fd)
-{
-	int type;
-	socklen_t octets = sizeof(type);
-
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &octets) == 0;
 }
 
 void
@@ -77,25 +67,25 @@ stream_tune(int fd)
 
 void
 stream_open(
-    struct stream *s, int in, int out, bool read_ahead, int64_t idle_msec)
+    struct stream *s, int in, int out, bool read_ahead, unsigned idle_sec)
 {
-	struct timeval wait = {.tv_sec = (time_t)(idle_msec / 1000)};
+	struct timeval wait = {.tv_sec = idle_sec};
 
 	s->in = in;
 	s->out = out;
-	s->in_socket = is_socket(in);
-	s->out_socket = is_socket(out);
 	s->read_ahead = read_ahead;
 	s->first_line = !read_ahead; /* what a stranger says first */
-	s->write_msec = idle_msec;
-	/* One call a command, instead of two, waits and receives. */
-	if (read_ahead && s->in_socket &&
-	    setsockopt(in, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) == 0)
-		s->block_msec = idle_msec;
+	s->idle_msec = (int64_t)idle_sec * 1000;
+	s->end_msec = INT64_MAX;
+	/* What is no socket refuses.  One whose time-out is set can wait and
+	 * receive by one call a command, instead of two. */
+	s->is_socket =
+	    setsockopt(in, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) == 0 &&
+	    setsockopt(out, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) == 0;
 }
 
-/* Waits for fd; 1 ready, 0 the deadline has passed, -1 with errno. */
-static int
+/* Waits until fd is ready, or until the deadline. */
+static enum line
 wait_for(int fd, short events, int64_t deadline)
 {
 	struct pollfd poll_fd = {.fd = fd, .events = events};
@@ -104,76 +94,50 @@ wait_for(int fd, short events, int64_t deadline)
 
 	do {
 		left = deadline - now_msec();
-		if (left < 0)
-			left = 0;
-		if (left > INT_MAX)
-			left = INT_MAX;
-		n = poll(&poll_fd, 1, (int)left);
+		n = poll(&poll_fd, 1, left > 0 ? (int)left : 0);
 	} while (n == -1 && errno == EINTR);
-	return n;
+	if (n == 0)
+		return LINE_TIMEOUT;
+	return n == 1 ? LINE_OK : LINE_CLOSED;
 }
 
-static bool
-try_again(void)
+/* What a call that transferred n octets makes of the connection. */
+static enum line
+outcome(ssize_t n)
 {
-	return errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK;
+	return n > 0 || (n == -1 && (errno == EINTR || errno == EAGAIN))
+		   ? LINE_OK
+		   : LINE_CLOSED;
 }
 
 int
 stream_flush(struct stream *s)
 {
+	bool must_wait = !s->is_socket;
 	size_t done = 0;
-	ssize_t n;
 
 	while (s->broken == LINE_OK && done < s->out_octets) {
+		const char *data = s->output + done;
 		size_t left = s->out_octets - done;
+		ssize_t n;
 
-		if (s->out_socket) {
-			n = send(s->out, s->output + done, left,
-			    MSG_DONTWAIT | MSG_NOSIGNAL);
-		} else {
-			errno = EAGAIN;
-			n = -1;
-		}
-		if (n == -1 && try_again()) {
-			int ready = wait_for(
-			    s->out, POLLOUT, now_msec() + s->write_msec);
-
-			if (ready < 1)
-				s->broken =
-				    ready == 0 ? LINE_TIMEOUT : LINE_CLOSED;
-			if (ready < 1 || s->out_socket)
-				continue;
-			n = write(s->out, s->output + done,
-			    left < PIPE_OCTETS ? left : PIPE_OCTETS);
-			if (n == -1 && try_again())
-				continue;
-		}
-		if (n == -1)
-			s->broken = LINE_CLOSED;
+		if (must_wait)
+			s->broken = wait_for(
+			    s->out, POLLOUT, now_msec() + s->idle_msec);
+		if (s->broken != LINE_OK)
+			break;
+		if (s->is_socket)
+			n = send(
+			    s->out, data, left, MSG_DONTWAIT | MSG_NOSIGNAL);
 		else
-			done += (size_t)n;
+			n = write(s->out, data,
+			    left < PIPE_OCTETS ? left : PIPE_OCTETS);
+		s->broken = outcome(n);
+		done += n > 0 ? (size_t)n : 0;
+		must_wait = true;
 	}
 	s->out_octets = 0;
 	return s->broken == LINE_OK ? 0 : -1;
-}
-
-void
-stream_put(struct stream *s, const void *data, size_t octets)
-{
-	const char *p = data;
-
-	while (octets > 0) {
-		size_t room = sizeof(s->output) - s->out_octets;
-		size_t part = octets < room ? octets : room;
-
-		memcpy(s->output + s->out_octets, p, part);
-		s->out_octets += part;
-		p += part;
-		octets -= part;
-		if (s->out_octets == sizeof(s->output))
-			(void)stream_flush(s);
-	}
 }
 
 /* Takes input, as much as s->read_ahead allows: the octets are in s->input.
@@ -184,7 +148,7 @@ take(struct stream *s, int flags)
 	const char *lf;
 	ssize_t n;
 
-	if (!s->in_socket)
+	if (!s->is_socket)
 		return read(
 		    s->in, s->input, s->read_ahead ? sizeof(s->input) : 1);
 	n = recv(s->in, s->input, sizeof(s->input),
@@ -200,57 +164,48 @@ take(struct stream *s, int flags)
 	return recv(s->in, s->input, (size_t)n, MSG_DONTWAIT);
 }
 
-/* Waits for input and takes it. */
+/* Waits for input and takes it; s->broken says why there is none. */
 static enum line
 fill(struct stream *s)
 {
+	bool must_wait;
 	ssize_t n = -1;
-	int ready;
 
-	/* Input that never runs dry puts no deadline off. */
-	if (now_msec() >= s->deadline)
-		return LINE_TIMEOUT;
-	if (!s->more_waiting && stream_flush(s) == -1)
-		return s->broken;
+	if (!s->more_waiting)
+		(void)stream_flush(s);
 	/* The wait for a new command is what the socket itself waits, but for
 	 * the time since the deadline was set. */
-	if (s->block_msec > 0 &&
-	    s->deadline - now_msec() > s->block_msec - BLOCK_SLACK_MSEC) {
-		n = take(s, 0);
-		if (n == -1 && !try_again())
-			return LINE_CLOSED;
+	must_wait = !s->is_socket ||
+		    s->deadline - now_msec() < s->idle_msec - SLACK_MSEC;
+	/* Input that never runs dry puts no deadline off. */
+	if (s->broken == LINE_OK && now_msec() >= s->deadline)
+		s->broken = LINE_TIMEOUT;
+	while (s->broken == LINE_OK && n == -1) {
+		if (must_wait)
+			s->broken = wait_for(s->in, POLLIN, s->deadline);
+		if (s->broken != LINE_OK)
+			break;
+		n = take(s, must_wait ? MSG_DONTWAIT : 0);
+		s->broken = outcome(n);
+		must_wait = true;
 	}
-	while (n == -1) {
-		ready = wait_for(s->in, POLLIN, s->deadline);
-		if (ready == 0)
-			return LINE_TIMEOUT;
-		if (ready == 1)
-			n = take(s, MSG_DONTWAIT);
-		if (n == -1 && (ready == -1 || !try_again()))
-			return LINE_CLOSED;
-	}
-	if (n == 0)
-		return LINE_CLOSED;
 	s->in_begin = 0;
-	s->in_end = (size_t)n;
-	return LINE_OK;
+	s->in_end = n > 0 ? (size_t)n : 0;
+	return s->broken;
 }
 
 enum line
-stream_line(struct stream *s, char *text, size_t size, size_t *octets)
+stream_line(struct stream *s, char *text, size_t *octets)
 {
 	size_t total = 0;
 	const char *lf = NULL;
 
 	while (lf == NULL) {
-		enum line status = LINE_OK;
 		const char *begin;
 		size_t part;
 
-		if (s->in_begin == s->in_end)
-			status = fill(s);
-		if (status != LINE_OK)
-			return status;
+		if (s->in_begin == s->in_end && fill(s) != LINE_OK)
+			return s->broken;
 		begin = s->input + s->in_begin;
 		if (s->first_line && *begin == TLS_HANDSHAKE)
 			return LINE_ALIEN;
@@ -259,16 +214,13 @@ stream_line(struct stream *s, char *text, size_t size, size_t *octets)
 		lf = memchr(begin, '\n', part);
 		if (lf != NULL)
 			part = (size_t)(lf - begin) + 1;
-		if (total <= size && part <= size - total)
+		if (total + part <= SASL_LINE_OCTETS)
 			memcpy(text + total, begin, part);
-		else
-			total = size; /* with part > 0: too long for good */
 		total += part;
 		s->in_begin += part;
 	}
 	s->line_octets = total;
-	*octets = size;
-	if (total > size)
+	if (total > SASL_LINE_OCTETS)
 		return LINE_LONG;
 	total--;
 	if (total > 0 && text[total - 1] == '\r')
@@ -282,18 +234,15 @@ stream_end(struct stream *s)
 {
 	int64_t deadline = now_msec() + DRAIN_MSEC;
 
-	if (stream_flush(s) == -1 || !s->out_socket ||
+	if (stream_flush(s) == -1 || !s->is_socket ||
 	    shutdown(s->out, SHUT_WR) == -1)
 		return;
 	/* A client that goes on sending has had its moment, too. */
-	while (
-	    now_msec() < deadline && wait_for(s->in, POLLIN, deadline) == 1) {
-		ssize_t n =
-		    recv(s->in, s->input, sizeof(s->input), MSG_DONTWAIT);
-
-		if (n == 0 || (n == -1 && !try_again()))
-			return;
-	}
+	while (now_msec() < deadline &&
+	       wait_for(s->in, POLLIN, deadline) == LINE_OK &&
+	       outcome(recv(s->in, s->input, sizeof(s->input), MSG_DONTWAIT)) ==
+		   LINE_OK)
+		;
 }
 
 void
@@ -306,87 +255,60 @@ stream_wipe(struct stream *s)
 	explicit_bzero(s->input + s->in_end, sizeof(s->input) - s->in_end);
 }
 
-static void __attribute__((format(printf, 2, 0)))
-put_format(struct stream *s, const char *format, va_list arguments)
+/* Where so many octets have room in the output. */
+static char *
+room_for(struct stream *s, size_t octets)
 {
-	char text[REPLY_OCTETS];
-	int n = vsnprintf(text, sizeof(text) - 2, format, arguments);
-	size_t octets;
-
-	if (n < 0)
-		n = 0;
-	octets = (size_t)n < sizeof(text) - 3 ? (size_t)n : sizeof(text) - 3;
-	text[octets++] = '\r';
-	text[octets++] = '\n';
-	stream_put(s, text, octets);
-}
-
-void
-reply_ok(struct stream *s, const char *format, ...)
-{
-	va_list arguments;
-
-	stream_put(s, "+OK ", 4);
-	va_start(arguments, format);
-	put_format(s, format, arguments);
-	va_end(arguments);
-}
-
-void
-reply_err(struct stream *s, const char *code, const char *format, ...)
-{
-	va_list arguments;
-
-	stream_put(s, "-ERR ", 5);
-	if (code != NULL) {
-		stream_put(s, "[", 1);
-		stream_put(s, code, strlen(code));
-		stream_put(s, "] ", 2);
-	}
-	va_start(arguments, format);
-	put_format(s, format, arguments);
-	va_end(arguments);
+	if (sizeof(s->output) - s->out_octets < octets)
+		(void)stream_flush(s);
+	return s->output + s->out_octets;
 }
 
 void
 reply_line(struct stream *s, const char *format, ...)
 {
+	char *text = room_for(s, REPLY_OCTETS);
 	va_list arguments;
+	int n;
 
 	va_start(arguments, format);
-	put_format(s, format, arguments);
+	n = vsnprintf(text, REPLY_OCTETS - 1, format, arguments);
 	va_end(arguments);
+	if (n < 0)
+		n = 0;
+	if (n > REPLY_OCTETS - 2)
+		n = REPLY_OCTETS - 2;
+	memcpy(text + n, "\r\n", 2);
+	s->out_octets += (size_t)n + 2;
+}
+
+const char *
+decimal(uint64_t number, char text[DECIMAL_OCTETS])
+{
+	char *p = text + DECIMAL_OCTETS - 1;
+
+	*p = '\0';
+	do
+		*--p = (char)('0' + number % 10);
+	while ((number /= 10) > 0);
+	return p;
 }
 
 void
 reply_item(struct stream *s, uint64_t number, const char *text)
 {
-	char digits[DIGITS], *first = digits + DIGITS, *p, *end;
+	char digits[DECIMAL_OCTETS], *out = room_for(s, ITEM_OCTETS);
+	char *end = out + ITEM_OCTETS - 2;
 
-	if (sizeof(s->output) - s->out_octets < ITEM_OCTETS)
-		(void)stream_flush(s);
-	do
-		*--first = (char)('0' + number % 10);
-	while ((number /= 10) > 0);
-	/* In place, and without memcpy: it is not made for a few octets. */
-	p = s->output + s->out_octets;
-	end = p + ITEM_OCTETS - 2;
-	while (first < digits + DIGITS)
-		*p++ = *first++;
-	*p++ = ' ';
-	while (*text != '\0' && p < end)
-		*p++ = *text++;
-	*p++ = '\r';
-	*p++ = '\n';
-	s->out_octets = (size_t)(p - s->output);
-	if (s->out_octets == sizeof(s->output))
-		(void)stream_flush(s);
-}
-
-void
-reply_dot(struct stream *s)
-{
-	stream_put(s, ".\r\n", 3);
+	/* Without memcpy: it is not made for a few octets. */
+	for (const char *p = decimal(number, digits); *p != '\0'; p++)
+		*out++ = *p;
+	*out++ = ' ';
+	while (*text != '\0' && out < end)
+		*out++ = *text++;
+	*out++ = '\r';
+	*out++ = '\n';
+	s->out_octets = (size_t)(out - s->output);
 }
 
 /* Eight octets as a word, and which of them are c: 0x80 for each. */
@@ -411,14 +333,14 @@ equal(uint64_t word, unsigned char c)
 void
 wire_count(struct wire *w, const char *data, size_t octets)
 {
-	uint64_t bare = 0, lf;
+	uint64_t bare, lf;
 	size_t i = 1;
 
 	if (octets == 0)
 		return;
-	bare += data[0] == '\n' && !w->after_cr;
+	bare = data[0] == '\n' && !w->after_cr;
 	/* A LF in the octets from i on, without a CR one octet before it. */
-	for (; octets - i >= sizeof(lf) && i < octets; i += sizeof(lf)) {
+	for (; octets - i >= sizeof(lf); i += sizeof(lf)) {
 		lf = equal(load(data + i), '\n');
 		lf &= ~equal(load(data + i - 1), '\r');
 		bare += ((lf >> 7) * 0x0101010101010101) >> 56;
@@ -438,83 +360,64 @@ wire_count_end(struct wire *w)
 	w->line_octets = 0;
 }
 
-/* Sends a part for which there is room, up to its first LF; returns the
- * octets that were used.  *is_end: the LF was among them. */
-static size_t
-send_line(struct stream *s, struct wire *w, const char *data, size_t octets,
-    bool *is_end)
+/* Notes the end of a line; whether that was the last one wanted. */
+static bool
+end_line(struct wire *w)
 {
-	char *out = s->output + s->out_octets;
-	size_t i = 0;
-
-	*is_end = false;
-	if (w->line_octets == 0 && data[0] == '.')
-		*out++ = '.';
-	/* Copied while it is searched, eight octets at a time. */
-	for (; octets - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
-		uint64_t word = load(data + i);
-
-		if (equal(word, '\n') != 0)
-			break;
-		memcpy(out, &word, sizeof(word));
-		out += sizeof(word);
-	}
-	for (; i < octets && data[i] != '\n'; i++)
-		*out++ = data[i];
-	if (i > 0)
-		w->after_cr = data[i - 1] == '\r';
-	w->line_octets += i;
-	w->octets += i;
-	if (i < octets) {
-		*is_end = true;
-		w->octets += w->after_cr ? 1 : 2;
-		if (!w->after_cr)
-			*out++ = '\r';
-		*out++ = data[i++];
-	}
-	s->out_octets = (size_t)(out - s->output);
-	return i;
+	if (w->in_body)
+		w->body_lines--;
+	else
+		w->in_body = w->line_octets == w->after_cr;
+	w->line_octets = 0;
+	w->after_cr = false;
+	return w->in_body && w->body_lines == 0;
 }
 
 bool
 wire_send(struct stream *s, struct wire *w, const char *data, size_t octets)
 {
-	while (octets > 0) {
-		/* At most two octets for one, and two more. */
-		size_t room = (sizeof(s->output) - s->out_octets) / 2;
-		size_t used;
-		bool is_end, is_empty;
+	bool is_cut = false;
 
-		if (room <= WIRE_ROOM && stream_flush(s) == -1)
-			return false;
-		if (room <= WIRE_ROOM)
-			continue;
-		room -= 2;
-		used = send_line(
-		    s, w, data, octets < room ? octets : room, &is_end);
-		data += used;
-		octets -= used;
-		if (!is_end)
-			continue;
-		is_empty = w->line_octets == (w->after_cr ? 1 : 0);
-		w->line_octets = 0;
-		w->after_cr = false;
-		if (is_empty && !w->in_body)
-			w->in_body = true;
-		else if (w->in_body && w->body_lines != UINT64_MAX)
-			w->body_lines--;
-		if (w->in_body && w->body_lines == 0)
-			return true;
+	while (octets > 0 && !is_cut) {
+		char *out = room_for(s, WIRE_ROOM);
+		/* Less a dot and a CR that may be added. */
+		size_t room = sizeof(s->output) - s->out_octets - 2;
+		size_t part = octets < room ? octets : room, i = 0;
+		uint64_t word;
+
+		if (w->line_octets == 0 && data[0] == '.')
+			*out++ = '.';
+		/* Copied while it is searched, eight octets at a time. */
+		for (; part - i >= sizeof(word); i += sizeof(word)) {
+			word = load(data + i);
+			if (equal(word, '\n') != 0)
+				break;
+			memcpy(out + i, &word, sizeof(word));
+		}
+		for (; i < part && data[i] != '\n'; i++)
+			out[i] = data[i];
+		if (i > 0)
+			w->after_cr = data[i - 1] == '\r';
+		w->line_octets += i;
+		w->octets += i;
+		out += i;
+		if (i < part) {
+			w->octets += w->after_cr ? 1 : 2;
+			if (!w->after_cr)
+				*out++ = '\r';
+			*out++ = data[i++];
+			is_cut = end_line(w);
+		}
+		s->out_octets = (size_t)(out - s->output);
+		data += i;
+		octets -= i;
 	}
-	return false;
+	return is_cut;
 }
 
 void
 wire_send_end(struct stream *s, struct wire *w)
 {
-	if (w->line_octets > 0) {
-		stream_put(s, "\r\n", 2);
-		w->octets += 2;
-	}
-	reply_dot(s);
+	reply_line(s, w->line_octets > 0 ? "\r\n." : ".");
+	wire_count_end(w);
 }

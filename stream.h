@@ -10,6 +10,7 @@ enum {
 	/* RFC 2449 section 4, RFC 5034 section 4; both count the CRLF. */
 	COMMAND_OCTETS = 255,
 	SASL_LINE_OCTETS = 12288,
+	DECIMAL_OCTETS = 21, /* of a number, its NUL included */
 	STREAM_INPUT_OCTETS = 4096,
 	STREAM_OUTPUT_OCTETS = 65536
 };
@@ -26,15 +27,15 @@ enum line {
 /* The client's connection: input by lines, gathered output. */
 struct stream {
 	int in, out;
-	bool in_socket, out_socket;
+	bool is_socket;	    /* both are */
 	bool read_ahead;    /* may take more than the line asked for */
 	bool more_waiting;  /* more was seen behind the last line */
 	bool first_line;    /* nothing has been read yet */
 	size_t line_octets; /* of the last line, its end included */
 	int64_t deadline;   /* for the next line, by now_msec()'s clock */
-	int64_t block_msec; /* what recv itself waits; 0: it does not */
-	int64_t write_msec; /* a write that long without progress fails */
-	enum line broken;   /* LINE_OK, or why output failed for good */
+	int64_t end_msec;   /* for all lines */
+	int64_t idle_msec;  /* a write that long without progress fails */
+	enum line broken; /* LINE_OK, or LINE_CLOSED or LINE_TIMEOUT for good */
 	size_t in_begin, in_end, out_octets;
 	char input[STREAM_INPUT_OCTETS];
 	char output[STREAM_OUTPUT_OCTETS];
@@ -57,21 +58,18 @@ int64_t now_msec(void);
 void stream_tune(int fd);
 
 /* Prepares `s` for descriptors in and out.  read_ahead false: not one octet
- * past the line asked for is consumed.  idle_msec is how long lines and
- * writes will be waited for, mostly. */
+ * past the line asked for is consumed.  idle_sec is how long lines and writes
+ * will be waited for, mostly. */
 void stream_open(
-    struct stream *s, int in, int out, bool read_ahead, int64_t idle_msec);
+    struct stream *s, int in, int out, bool read_ahead, unsigned idle_sec);
 
 /*
- * Reads one line of at most `size` octets, its CRLF or LF included, into
- * `text` and strips that end; *octets is the rest, which may hold NUL.
- * Output is flushed before this waits.  Waits until s->deadline.
+ * Reads one line, its CRLF or LF included, into `text`, of SASL_LINE_OCTETS,
+ * and strips that end; *octets is the rest, which may hold NUL.  Output is
+ * flushed before this waits.  Waits until s->deadline.  If the connection is
+ * over, s->broken says so, too.
  */
-enum line stream_line(
-    struct stream *s, char *text, size_t size, size_t *octets);
-
-/* Gathers output; failure shows in s->broken and at the next flush. */
-void stream_put(struct stream *s, const void *data, size_t octets);
+enum line stream_line(struct stream *s, char *text, size_t *octets);
 
 /* Sends what was gathered.  0, or -1 and s->broken says why. */
 int stream_flush(struct stream *s);
@@ -83,23 +81,23 @@ void stream_end(struct stream *s);
 /* Overwrites what was read and may be a secret. */
 void stream_wipe(struct stream *s);
 
-/* The only places that write a status word.  `code` is a response code
- * without brackets (RFC 2449 section 8), or NULL. */
-void reply_ok(struct stream *s, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-void reply_err(struct stream *s, const char *code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-/* One line of a multi-line response; the caller's text begins with no dot. */
+/* Gathers one line, of at most 512 octets (RFC 2449 section 4) with its
+ * CRLF.  Failure shows in s->broken and at the next flush.  In a multi-line
+ * response the caller's text begins with no dot; "." ends it. */
 void reply_line(struct stream *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* The only places that write a status word.  The format is a literal; that of
+ * an error may begin with a response code in brackets (RFC 2449 section 8). */
+#define reply_ok(s, ...) reply_line(s, "+OK " __VA_ARGS__)
+#define reply_err(s, ...) reply_line(s, "-ERR " __VA_ARGS__)
 
 /* A line "number text" of a multi-line response: less work than a format,
  * where there are a hundred thousand of them. */
 void reply_item(struct stream *s, uint64_t number, const char *text);
 
-/* "." CRLF: the end of a multi-line response (RFC 1939 section 3). */
-void reply_dot(struct stream *s);
+/* The digits of a number, somewhere in `text`. */
+const char *decimal(uint64_t number, char text[DECIMAL_OCTETS]);
 
 /* Adds to w->octets what `data`, the next part of a message, takes on the
  * wire; wire_count_end adds the end of a last line that lacks it.  Pure. */
