@@ -23,8 +23,8 @@ enum {
 };
 
 static int control; /* to the monitor */
-static char user[USER_OCTETS];
-static size_t user_octets; /* 0: no USER yet */
+static char user_text[USER_OCTETS];
+static struct argument user = {.text = user_text}; /* empty: no USER yet */
 static char stamp[STAMP_OCTETS];
 
 /* Puts a text and its NUL at `end`; returns where the next one goes. */
@@ -38,17 +38,17 @@ add_text(char *end, const char *text, size_t octets)
 
 /* Credentials travel in strings that NUL ends. */
 static bool
-is_name(const char *text, size_t octets)
+is_name(const struct argument *name)
 {
-	return octets > 0 && octets <= USER_OCTETS &&
-	       memchr(text, '\0', octets) == NULL;
+	return name->octets > 0 && name->octets <= USER_OCTETS &&
+	       memchr(name->text, '\0', name->octets) == NULL;
 }
 
 /* Sends the credentials to the monitor and its verdict to the client.
  * Returns only if they were refused: otherwise the session has the client. */
 static enum result
-authenticate(struct client *c, enum mechanism mechanism, const char *name,
-    size_t name_octets, const char *secret, size_t secret_octets,
+authenticate(struct client *c, enum mechanism mechanism,
+    const struct argument *name, const struct argument *secret,
     const char *challenge)
 {
 	static const char *const replies[] = {
@@ -64,22 +64,22 @@ authenticate(struct client *c, enum mechanism mechanism, const char *name,
 	size_t octets;
 	char *end = request.text;
 
-	if (!is_name(name, name_octets))
+	if (!is_name(name))
 		return refuse(c, "that is no user name");
-	if (secret_octets > SECRET_OCTETS ||
-	    memchr(secret, '\0', secret_octets) != NULL)
+	if (secret->octets > SECRET_OCTETS ||
+	    memchr(secret->text, '\0', secret->octets) != NULL)
 		return refuse(c, "that is no password");
 	if (stream_flush(&c->stream) == -1)
 		return RESULT_BROKEN;
 	request.mechanism = (uint16_t)mechanism;
-	end = add_text(end, name, name_octets);
-	end = add_text(end, secret, secret_octets);
+	end = add_text(end, name->text, name->octets);
+	end = add_text(end, secret->text, secret->octets);
 	end = add_text(end, challenge, strlen(challenge));
 	octets = (size_t)(end - (char *)&request);
 	if (send(control, &request, octets, MSG_NOSIGNAL) != (ssize_t)octets)
 		_exit(REASON_ERROR);
 	explicit_bzero(&request, octets);
-	stream_wipe(&c->stream);
+	explicit_bzero(c->stream.input, sizeof(c->stream.input));
 	if (recv(control, &verdict, sizeof(verdict), 0) != sizeof(verdict) ||
 	    verdict.code >= sizeof(replies) / sizeof(replies[0]))
 		_exit(REASON_QUIT);
@@ -100,13 +100,13 @@ refuse_clear(struct client *c)
 enum result
 cmd_user(struct client *c, const struct argument *a)
 {
-	user_octets = 0;
+	user.octets = 0;
 	if (!clear_allowed(c))
 		return refuse_clear(c);
-	if (!is_name(a->text, a->octets))
+	if (!is_name(a))
 		return refuse(c, "that is no user name");
-	memcpy(user, a->text, a->octets);
-	user_octets = a->octets;
+	memcpy(user.text, a->text, a->octets);
+	user.octets = a->octets;
 	reply_ok(&c->stream, "now the password");
 	return RESULT_OK;
 }
@@ -114,35 +114,34 @@ cmd_user(struct client *c, const struct argument *a)
 enum result
 cmd_pass(struct client *c, const struct argument *a)
 {
-	size_t octets = user_octets;
+	struct argument name = user;
 
-	user_octets = 0;
+	user.octets = 0;
 	if (!clear_allowed(c))
 		return refuse_clear(c);
-	if (octets == 0)
+	if (name.octets == 0)
 		return refuse(c, "USER comes first");
-	return authenticate(
-	    c, MECHANISM_USER, user, octets, a->text, a->octets, "");
+	return authenticate(c, MECHANISM_USER, &name, a, "");
 }
 
 /* RFC 1939 section 7: APOP name digest; the name may hold blanks. */
 enum result
 cmd_apop(struct client *c, const struct argument *a)
 {
-	char *digest;
+	struct argument name = *a, digest = {.octets = DIGEST_OCTETS};
 
 	if (!flag(c, 'a'))
 		return refuse(c, "APOP is not offered here");
 	if (a->octets < DIGEST_OCTETS + 2)
 		return refuse(c, "a name and a digest are needed");
-	digest = a->text + a->octets - DIGEST_OCTETS;
-	if (digest[-1] != ' ' ||
-	    strspn(digest, "0123456789abcdefABCDEF") != DIGEST_OCTETS)
+	name.octets = a->octets - DIGEST_OCTETS - 1;
+	digest.text = a->text + name.octets + 1;
+	if (digest.text[-1] != ' ' ||
+	    strspn(digest.text, "0123456789abcdefABCDEF") != DIGEST_OCTETS)
 		return refuse(c, "a name and a digest are needed");
-	for (char *p = digest; *p != '\0'; p++)
+	for (char *p = digest.text; *p != '\0'; p++)
 		*p = (char)tolower((unsigned char)*p);
-	return authenticate(c, MECHANISM_APOP, a->text,
-	    a->octets - DIGEST_OCTETS - 1, digest, DIGEST_OCTETS, stamp);
+	return authenticate(c, MECHANISM_APOP, &name, &digest, stamp);
 }
 
 ssize_t
@@ -172,102 +171,93 @@ base64_decode(char *text, size_t octets)
 	return (ssize_t)done;
 }
 
-/* One SASL exchange. */
-struct exchange {
-	struct client *c;
-	const char *initial; /* the response that came with AUTH, or NULL */
-	size_t initial_octets;
-};
-
 /* The client's responses, decoded; cmd_auth wipes them. */
 static char responses[2][SASL_LINE_OCTETS];
 
 /*
- * The client's next response (RFC 5034 section 4): the initial one if there
- * is, else what it answers to `challenge`, which is base64 already.  Decodes
- * into `response`, of SASL_LINE_OCTETS; what is not RESULT_OK has been
- * answered.
+ * The client's next response (RFC 5034 section 4): the initial one, that came
+ * with AUTH, if there is, else what it answers to `challenge`, which is base64
+ * already.  Decodes into response->text, of SASL_LINE_OCTETS.  What is not
+ * RESULT_OK has been answered.
  */
 static enum result
-next_response(
-    struct exchange *x, const char *challenge, char *response, size_t *octets)
+next_response(struct client *c, struct argument *initial, const char *challenge,
+    struct argument *response)
 {
-	struct stream *s = &x->c->stream;
-	enum line status = LINE_OK;
+	enum line status;
 	ssize_t decoded;
 
-	if (x->initial != NULL) {
-		*octets = x->initial_octets;
-		memcpy(response, x->initial, *octets);
-		x->initial = NULL;
-		if (*octets == 1 && response[0] == '=')
-			*octets = 0; /* an empty one */
+	if (initial->text != NULL) {
+		memcpy(response->text, initial->text, initial->octets);
+		response->octets = initial->octets;
+		initial->text = NULL;
+		if (response->octets == 1 && response->text[0] == '=')
+			response->octets = 0; /* an empty one */
 	} else {
-		reply_line(s, "+ %s", challenge);
-		status = stream_line(s, response, octets);
-		if (s->broken != LINE_OK)
+		reply_line(&c->stream, "+ %s", challenge);
+		status =
+		    stream_line(&c->stream, response->text, &response->octets);
+		if (c->stream.broken != LINE_OK)
 			return RESULT_BROKEN;
 		if (status == LINE_LONG)
-			return refuse(x->c, "line too long");
-		if (*octets == 1 && response[0] == '*')
-			return refuse(x->c, "cancelled");
+			return refuse(c, "line too long");
+		if (response->octets == 1 && response->text[0] == '*')
+			return refuse(c, "cancelled");
 	}
-	decoded = base64_decode(response, *octets);
+	decoded = base64_decode(response->text, response->octets);
 	if (decoded == -1)
-		return refuse(x->c, "that is not base64");
-	*octets = (size_t)decoded;
+		return refuse(c, "that is not base64");
+	response->octets = (size_t)decoded;
 	return RESULT_OK;
 }
 
 /* RFC 4616: authorization identity NUL authentication identity NUL password */
 static enum result
-auth_plain(struct exchange *x)
+auth_plain(struct client *c, struct argument *initial)
 {
-	char *text = responses[0], *end, *name, *secret;
-	size_t octets;
-	enum result result = next_response(x, "", text, &octets);
+	struct argument all = {.text = responses[0]}, name, secret;
+	enum result result = next_response(c, initial, "", &all);
+	char *end = all.text + all.octets;
 
 	if (result != RESULT_OK)
 		return result;
 	/* What was decoded is shorter than its room.  Two, so that there is a
-	 * string also where there are no strings. */
-	end = text + octets;
+	 * name also where the first NUL is missing. */
 	end[0] = end[1] = '\0';
-	name = text + strlen(text) + 1;
-	secret = name + strlen(name) + 1;
-	if (secret > end)
-		return refuse(x->c, "that is no PLAIN response");
-	if (text[0] != '\0' && strcmp(text, name) != 0)
-		return refuse(x->c, "nobody logs in for somebody else here");
-	return authenticate(x->c, MECHANISM_PLAIN, name, strlen(name), secret,
-	    (size_t)(end - secret), "");
+	name.text = all.text + strlen(all.text) + 1;
+	name.octets = strlen(name.text);
+	secret.text = name.text + name.octets + 1;
+	if (secret.text > end)
+		return refuse(c, "that is no PLAIN response");
+	secret.octets = (size_t)(end - secret.text);
+	if (all.text[0] != '\0' && strcmp(all.text, name.text) != 0)
+		return refuse(c, "nobody logs in for somebody else here");
+	return authenticate(c, MECHANISM_PLAIN, &name, &secret, "");
 }
 
 /* The LOGIN mechanism, which no RFC has and old clients use: it asks for
  * "Username:" and "Password:". */
 static enum result
-auth_login(struct exchange *x)
+auth_login(struct client *c, struct argument *initial)
 {
-	char *name = responses[0], *secret = responses[1];
-	size_t name_octets, octets;
-	enum result result =
-	    next_response(x, "VXNlcm5hbWU6", name, &name_octets);
+	struct argument name = {.text = responses[0]};
+	struct argument secret = {.text = responses[1]};
+	enum result result = next_response(c, initial, "VXNlcm5hbWU6", &name);
 
 	if (result != RESULT_OK)
 		return result;
-	if (!is_name(name, name_octets))
-		return refuse(x->c, "that is no user name");
-	result = next_response(x, "UGFzc3dvcmQ6", secret, &octets);
+	if (!is_name(&name))
+		return refuse(c, "that is no user name");
+	result = next_response(c, initial, "UGFzc3dvcmQ6", &secret);
 	if (result != RESULT_OK)
 		return result;
-	return authenticate(
-	    x->c, MECHANISM_LOGIN, name, name_octets, secret, octets, "");
+	return authenticate(c, MECHANISM_LOGIN, &name, &secret, "");
 }
 
 static const struct {
 	const char *name;
 	bool (*is_offered)(const struct client *);
-	enum result (*run)(struct exchange *);
+	enum result (*run)(struct client *, struct argument *initial);
 } mechanisms[] = {
     {"PLAIN", clear_allowed, auth_plain},
     {"LOGIN", clear_allowed, auth_login},
@@ -294,11 +284,11 @@ auth_mechanisms(const struct client *c, const char *before)
 enum result
 cmd_auth(struct client *c, const struct argument *a)
 {
-	struct exchange x = {.c = c};
+	struct argument initial = {0};
 	const char *blank = memchr(a->text, ' ', a->octets);
 	size_t octets = blank != NULL ? (size_t)(blank - a->text) : a->octets;
 
-	user_octets = 0;
+	user.octets = 0;
 	if (a->octets == 0) {
 		reply_ok(&c->stream, "mechanisms follow%s",
 		    auth_mechanisms(c, "\r\n"));
@@ -306,8 +296,8 @@ cmd_auth(struct client *c, const struct argument *a)
 		return RESULT_OK;
 	}
 	if (blank != NULL) {
-		x.initial = blank + 1;
-		x.initial_octets = a->octets - octets - 1;
+		initial.text = a->text + octets + 1;
+		initial.octets = a->octets - octets - 1;
 	}
 	for (size_t i = 0; i < SASL_MECHANISMS; i++) {
 		const char *name = mechanisms[i].name;
@@ -318,7 +308,7 @@ cmd_auth(struct client *c, const struct argument *a)
 			continue;
 		if (!mechanisms[i].is_offered(c))
 			return refuse_clear(c);
-		result = mechanisms[i].run(&x);
+		result = mechanisms[i].run(c, &initial);
 		explicit_bzero(responses, sizeof(responses));
 		return result;
 	}

@@ -7,48 +7,33 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-
-bool
-peer_address(const char *ip, bool *is_loopback)
-{
-	static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
-	struct in6_addr v6;
-	struct in_addr v4;
-
-	*is_loopback = false;
-	if (inet_pton(AF_INET, ip, &v4) == 1) {
-		*is_loopback = ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
-		return true;
-	}
-	if (inet_pton(AF_INET6, ip, &v6) != 1)
-		return false;
-	*is_loopback = IN6_IS_ADDR_LOOPBACK(&v6) ||
-		       (memcmp(&v6, mapped, sizeof(mapped)) == 0 &&
-			   v6.s6_addr[12] == IN_LOOPBACKNET);
-	return true;
-}
 
 /* Takes `text` for the address if it is one; a zone, which only IPv6 has
  * (fe80::1%eth0), is cut. */
 static bool
 set_address(struct peer *peer, const char *text)
 {
+	struct in6_addr v6;
+	struct in_addr v4;
 	size_t octets;
 
 	if (text == NULL)
 		return false;
 	octets = strcspn(text, strchr(text, ':') != NULL ? "%" : "");
-	if (octets >= sizeof(peer->ip))
-		return false;
-	memcpy(peer->ip, text, octets);
-	peer->ip[octets] = '\0';
-	if (peer_address(peer->ip, &peer->is_loopback))
-		return true;
-	peer->ip[0] = '\0';
-	return false;
+	(void)snprintf(peer->ip, sizeof(peer->ip), "%.*s", (int)octets, text);
+	if (inet_pton(AF_INET, peer->ip, &v4) == 1)
+		peer->is_loopback = ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+	else if (inet_pton(AF_INET6, peer->ip, &v6) == 1)
+		peer->is_loopback = IN6_IS_ADDR_LOOPBACK(&v6) ||
+				    (IN6_IS_ADDR_V4MAPPED(&v6) &&
+					v6.s6_addr[12] == IN_LOOPBACKNET);
+	else
+		peer->ip[0] = '\0';
+	return peer->ip[0] != '\0';
 }
 
 static void
@@ -77,13 +62,10 @@ peer_find(struct peer *peer)
 	static const char *const names[] = {
 	    "TCPREMOTEIP", "SSLREMOTEIP", "REMOTE_ADDR", "REMOTE_HOST"};
 	const char *tls = getenv("SSL_PROTOCOL");
-	bool found = false;
 
-	peer->ip[0] = '\0';
-	peer->is_loopback = false;
-	peer->has_tls = tls != NULL && *tls != '\0';
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !found; i++)
-		found = set_address(peer, getenv(names[i]));
-	if (!found)
-		ask_socket(peer);
+	*peer = (struct peer){.has_tls = tls != NULL && *tls != '\0'};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (set_address(peer, getenv(names[i])))
+			return;
+	ask_socket(peer);
 }

@@ -17,7 +17,4 @@ struct peer {
  * socket at descriptor 0. */
 void peer_find(struct peer *peer);
 
-/* Whether `ip` is a numeric address; *is_loopback is then set. */
-bool peer_address(const char *ip, bool *is_loopback);
-
 #endif

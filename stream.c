@@ -245,16 +245,6 @@ stream_end(struct stream *s)
 		;
 }
 
-void
-stream_wipe(struct stream *s)
-{
-	/* What lies between has not been used yet. */
-	explicit_bzero(s->input, s->in_begin);
-	/* And behind is what was seen of the line when it was not yet its
-	 * turn. */
-	explicit_bzero(s->input + s->in_end, sizeof(s->input) - s->in_end);
-}
-
 /* Where so many octets have room in the output. */
 static char *
 room_for(struct stream *s, size_t octets)

@@ -78,9 +78,6 @@ int stream_flush(struct stream *s);
  * overtake the last reply; closes nothing. */
 void stream_end(struct stream *s);
 
-/* Overwrites what was read and may be a secret. */
-void stream_wipe(struct stream *s);
-
 /* Gathers one line, of at most 512 octets (RFC 2449 section 4) with its
  * CRLF.  Failure shows in s->broken and at the next flush.  In a multi-line
  * response the caller's text begins with no dot; "." ends it. */

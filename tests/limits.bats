@@ -76,17 +76,17 @@ all_gone() {
 }
 
 # waits [OPTION ...]: how long the greeter of POP3D means to wait for each
-# line of a client that speaks standard input's lines, in milliseconds.
+# line of a client that speaks standard input's lines, in milliseconds.  Over
+# pipes: the first wait for a line on a socket may be the socket's own.
 waits() {
 	need_strace
 	mkdir -p "$RECORD/polls"
-	python3 "$BATS_TEST_DIRNAME/pop.py" -- strace -ff -qq \
+	python3 "$BATS_TEST_DIRNAME/pop.py" --by pipe -- strace -ff -qq \
 	    -e trace=execve,poll -o "$RECORD/polls/of" "${POP3D[@]}" \
 	    >/dev/null 2>>"$LOG"
 	# The monitor, and what it runs, was executed; the greeter was not.
-	# Its last poll is the one that drains input behind QUIT.
 	grep -L 'execve(' "$RECORD/polls"/of.* | xargs \
-	    sed -n -E 's/^poll\(.*, 1, ([0-9]+)\).*/\1/p' | sed '$d'
+	    sed -n -E 's/^poll\(\[\{fd=0, .*, 1, ([0-9]+)\).*/\1/p'
 }
 
 # between LEAST MOST: standard input is a number from the one to the other.
