@@ -53,8 +53,8 @@ pop3d-passwd: passwd.o
 	$(CC) $(BASE) -DVERSION='"$(VERSION)"' \
 	    -DLIBEXECDIR='"$(LIBEXECDIR)"' -c -o $@ $<
 
-auth.o: auth.h command.h monitor.h peer.h pop3d.h sandbox.h stream.h
-command.o: auth.h command.h peer.h pop3d.h stream.h
+auth.o: command.h monitor.h peer.h pop3d.h sandbox.h stream.h
+command.o: command.h peer.h pop3d.h stream.h
 index.o: index.h listing.h
 listing.o: listing.h
 lock.o: listing.h lock.h

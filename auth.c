@@ -3,7 +3,7 @@
  * The greeter: AUTHORIZATION state.  It talks to the stranger, without any
  * right, and hands credentials to the monitor; it knows nothing to tell.
  */
-#include "auth.h"
+#include "command.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -13,7 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "command.h"
 #include "monitor.h"
 #include "sandbox.h"
 
@@ -91,18 +90,15 @@ authenticate(struct client *c, enum mechanism mechanism,
 
 /* Before any password is sent: no response code, since [AUTH] would say that
  * a password was wrong (RFC 3206 section 4). */
-static enum result
-refuse_clear(struct client *c)
-{
-	return refuse(c, "clear-text passwords are not allowed without TLS");
-}
+static const char not_in_clear[] =
+    "clear-text passwords are not allowed without TLS";
 
 enum result
 cmd_user(struct client *c, const struct argument *a)
 {
 	user.octets = 0;
 	if (!clear_allowed(c))
-		return refuse_clear(c);
+		return refuse(c, not_in_clear);
 	if (!is_name(a))
 		return refuse(c, "that is no user name");
 	memcpy(user.text, a->text, a->octets);
@@ -118,7 +114,7 @@ cmd_pass(struct client *c, const struct argument *a)
 
 	user.octets = 0;
 	if (!clear_allowed(c))
-		return refuse_clear(c);
+		return refuse(c, not_in_clear);
 	if (name.octets == 0)
 		return refuse(c, "USER comes first");
 	return authenticate(c, MECHANISM_USER, &name, a, "");
@@ -129,22 +125,23 @@ enum result
 cmd_apop(struct client *c, const struct argument *a)
 {
 	struct argument name = *a, digest = {.octets = DIGEST_OCTETS};
+	char *blank = strrchr(a->text, ' ');
 
 	if (!flag(c, 'a'))
 		return refuse(c, "APOP is not offered here");
-	if (a->octets < DIGEST_OCTETS + 2)
+	if (blank == NULL || blank + 1 + DIGEST_OCTETS != a->text + a->octets ||
+	    strspn(blank + 1, "0123456789abcdefABCDEF") != DIGEST_OCTETS)
 		return refuse(c, "a name and a digest are needed");
-	name.octets = a->octets - DIGEST_OCTETS - 1;
-	digest.text = a->text + name.octets + 1;
-	if (digest.text[-1] != ' ' ||
-	    strspn(digest.text, "0123456789abcdefABCDEF") != DIGEST_OCTETS)
-		return refuse(c, "a name and a digest are needed");
+	name.octets = (size_t)(blank - a->text);
+	digest.text = blank + 1;
 	for (char *p = digest.text; *p != '\0'; p++)
 		*p = (char)tolower((unsigned char)*p);
 	return authenticate(c, MECHANISM_APOP, &name, &digest, stamp);
 }
 
-ssize_t
+/* Decodes base64 (RFC 4648 section 4, nothing but its alphabet and right
+ * padding) in place; returns the octets, or -1. */
+static ssize_t
 base64_decode(char *text, size_t octets)
 {
 	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -307,7 +304,7 @@ cmd_auth(struct client *c, const struct argument *a)
 		    strncasecmp(name, a->text, octets) != 0)
 			continue;
 		if (!mechanisms[i].is_offered(c))
-			return refuse_clear(c);
+			return refuse(c, not_in_clear);
 		result = mechanisms[i].run(c, &initial);
 		explicit_bzero(responses, sizeof(responses));
 		return result;
@@ -336,13 +333,12 @@ static int
 make_stamp(const char *host)
 {
 	unsigned long long random;
-	char *p;
 
 	if (getentropy(&random, sizeof(random)) == -1)
 		return -1;
 	(void)snprintf(stamp, sizeof(stamp), "<%ld.%lld.%llx@%s>",
 	    (long)getpid(), (long long)time(NULL), random, host);
-	for (p = stamp + 1; p[1] != '\0'; p++)
+	for (char *p = stamp + 1; p[1] != '\0'; p++)
 		if (!isalnum((unsigned char)*p) && *p != '.' && *p != '@')
 			*p = '-';
 	return 0;

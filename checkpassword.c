@@ -350,22 +350,16 @@ expand(const char *pattern, const char *user, char *out, size_t size)
 	const char *at = strchr(user, '@');
 
 	for (; *pattern != '\0'; pattern++) {
-		char key = '%';
-		int max = INT_MAX, octets;
-		const char *part = user;
+		bool is_key = *pattern == '%' && *++pattern != '%';
+		const char *part = is_key ? user : pattern;
+		int max = is_key ? INT_MAX : 1, octets;
 
-		if (*pattern == '%')
-			key = *++pattern;
-		if (key == '%') {
-			part = pattern;
-			max = 1;
-		} else if (key == 'n') {
+		if (is_key && *pattern == 'n')
 			max = (int)strcspn(user, "@");
-		} else if (key == 'd' && at != NULL) {
+		else if (is_key && *pattern == 'd' && at != NULL)
 			part = at + 1;
-		} else if (key != 'u') {
+		else if (is_key && *pattern != 'u')
 			return false;
-		}
 		octets = snprintf(out, size, "%.*s", max, part);
 		if (octets < 0 || (size_t)octets >= size)
 			return false;
@@ -414,7 +408,7 @@ main(int argc, char *argv[])
 		else
 			good &= opt == 'u' &&
 				parse_id(strsep(&optarg, ":"), &acct.uid) &&
-				optarg != NULL && parse_id(optarg, &acct.gid);
+				parse_id(optarg, &acct.gid);
 	}
 	if (!good || optind == argc) {
 		fprintf(stderr, "usage: pop3d-checkpassword [-f file] "

@@ -9,8 +9,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "auth.h"
-
 enum {
 	BAD_COMMANDS = 20 /* in a row, then the connection is closed */
 };
@@ -62,7 +60,7 @@ parse_message(struct client *c, enum argument_class class, struct argument *a)
 static enum result
 run(struct client *c, const struct command *row, struct argument *a)
 {
-	enum result result = RESULT_OK;
+	enum result result;
 
 	if (row->class != ARGUMENT_RAW)
 		while (a->octets > 0 && (a->text[a->octets - 1] == ' ' ||
@@ -121,7 +119,7 @@ is_foreign(const char *text)
 static enum result
 next_command(struct client *c, const struct command *commands)
 {
-	/* Static for its size, and so that nothing is behind the first line. */
+	/* Static for its size, and so that zeros follow the first line. */
 	static char text[SASL_LINE_OCTETS + 1];
 	bool is_first = c->stream.first_line;
 	size_t octets;

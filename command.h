@@ -31,11 +31,14 @@ struct argument {
 	uint64_t lines;
 };
 
+/* All that run commands are of this one type, so that it is said once. */
+typedef enum result handler(struct client *c, const struct argument *a);
+
 /* A row of a command table; one table a state. */
 struct command {
 	const char *name;
 	enum argument_class class;
-	enum result (*run)(struct client *, const struct argument *);
+	handler *run;
 	const char *capability;			   /* its CAPA line, or NULL */
 	bool (*is_offered)(const struct client *); /* or NULL: always */
 };
@@ -57,27 +60,17 @@ enum result refuse(struct client *c, const char *why);
  * there is no such message; RESULT_BROKEN if nobody can know any more. */
 enum result find_message(struct client *c, uint64_t msgno, struct argument *a);
 
-/* RFC 2449 section 5: the capabilities, printed from the tables. */
-enum result cmd_capa(struct client *c, const struct argument *a);
+/* The SASL mechanisms on offer, each with `before` before it; static. */
+const char *auth_mechanisms(const struct client *c, const char *before);
 
-/* Handlers, in the greeter ... */
-enum result cmd_user(struct client *c, const struct argument *a);
-enum result cmd_pass(struct client *c, const struct argument *a);
-enum result cmd_apop(struct client *c, const struct argument *a);
-enum result cmd_auth(struct client *c, const struct argument *a);
-enum result cmd_stls(struct client *c, const struct argument *a);
-enum result cmd_bye(struct client *c, const struct argument *a);
+/* RFC 2449 section 5: the capabilities, printed from the tables. */
+handler cmd_capa;
+
+/* In the greeter ... */
+handler cmd_user, cmd_pass, cmd_apop, cmd_auth, cmd_stls, cmd_bye;
 
 /* ... and in the session. */
-enum result cmd_stat(struct client *c, const struct argument *a);
-enum result cmd_list(struct client *c, const struct argument *a);
-enum result cmd_retr(struct client *c, const struct argument *a);
-enum result cmd_top(struct client *c, const struct argument *a);
-enum result cmd_dele(struct client *c, const struct argument *a);
-enum result cmd_rset(struct client *c, const struct argument *a);
-enum result cmd_noop(struct client *c, const struct argument *a);
-enum result cmd_uidl(struct client *c, const struct argument *a);
-enum result cmd_last(struct client *c, const struct argument *a);
-enum result cmd_quit(struct client *c, const struct argument *a);
+handler cmd_stat, cmd_list, cmd_retr, cmd_top, cmd_dele, cmd_rset, cmd_noop;
+handler cmd_uidl, cmd_last, cmd_quit;
 
 #endif

@@ -42,16 +42,12 @@ ask_socket(struct peer *peer)
 	struct sockaddr_storage address = {0};
 	socklen_t octets = sizeof(address);
 	char text[INET6_ADDRSTRLEN];
-	const void *ip;
+	const void *ip = &((struct sockaddr_in6 *)&address)->sin6_addr;
 
-	if (getpeername(0, (struct sockaddr *)&address, &octets) == -1)
-		return;
+	(void)getpeername(0, (struct sockaddr *)&address, &octets);
 	if (address.ss_family == AF_INET)
 		ip = &((struct sockaddr_in *)&address)->sin_addr;
-	else if (address.ss_family == AF_INET6)
-		ip = &((struct sockaddr_in6 *)&address)->sin6_addr;
-	else
-		return;
+	/* Of any other family inet_ntop makes nothing. */
 	(void)set_address(
 	    peer, inet_ntop(address.ss_family, ip, text, sizeof(text)));
 }

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -205,14 +204,10 @@ read_part(int fd, uint64_t most)
 
 	if (want == 0)
 		return 0;
-	do
-		n = read(fd, drop.buffer, want);
-	while (n == -1 && errno == EINTR);
-	if (n == 0) {
+	n = read(fd, drop.buffer, want);
+	if (n == 0)
 		errno = 0;
-		return -1;
-	}
-	return n;
+	return n > 0 ? n : -1;
 }
 
 /*

@@ -84,30 +84,31 @@ stream_open(
 	    setsockopt(out, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) == 0;
 }
 
-/* Waits until fd is ready, or until the deadline. */
-static enum line
-wait_for(int fd, short events, int64_t deadline)
+/* Waits until fd is ready; s->broken says why it is not. */
+static bool
+is_ready(struct stream *s, int fd, short events, int64_t deadline)
 {
 	struct pollfd poll_fd = {.fd = fd, .events = events};
-	int64_t left;
 	int n;
 
 	do {
-		left = deadline - now_msec();
+		int64_t left = deadline - now_msec();
+
 		n = poll(&poll_fd, 1, left > 0 ? (int)left : 0);
 	} while (n == -1 && errno == EINTR);
-	if (n == 0)
-		return LINE_TIMEOUT;
-	return n == 1 ? LINE_OK : LINE_CLOSED;
+	if (n != 1)
+		s->broken = n == 0 ? LINE_TIMEOUT : LINE_CLOSED;
+	return n == 1;
 }
 
-/* What a call that transferred n octets makes of the connection. */
-static enum line
-outcome(ssize_t n)
+/* Whether a call that transferred n octets did so, or may be tried again;
+ * else the connection is broken. */
+static bool
+is_alive(struct stream *s, ssize_t n)
 {
-	return n > 0 || (n == -1 && (errno == EINTR || errno == EAGAIN))
-		   ? LINE_OK
-		   : LINE_CLOSED;
+	if (n == 0 || (n == -1 && errno != EINTR && errno != EAGAIN))
+		s->broken = LINE_CLOSED;
+	return s->broken == LINE_OK;
 }
 
 int
@@ -121,10 +122,8 @@ stream_flush(struct stream *s)
 		size_t left = s->out_octets - done;
 		ssize_t n;
 
-		if (must_wait)
-			s->broken = wait_for(
-			    s->out, POLLOUT, now_msec() + s->idle_msec);
-		if (s->broken != LINE_OK)
+		if (must_wait &&
+		    !is_ready(s, s->out, POLLOUT, now_msec() + s->idle_msec))
 			break;
 		if (s->is_socket)
 			n = send(
@@ -132,8 +131,8 @@ stream_flush(struct stream *s)
 		else
 			n = write(s->out, data,
 			    left < PIPE_OCTETS ? left : PIPE_OCTETS);
-		s->broken = outcome(n);
-		done += n > 0 ? (size_t)n : 0;
+		if (is_alive(s, n) && n > 0)
+			done += (size_t)n;
 		must_wait = true;
 	}
 	s->out_octets = 0;
@@ -181,12 +180,10 @@ fill(struct stream *s)
 	if (s->broken == LINE_OK && now_msec() >= s->deadline)
 		s->broken = LINE_TIMEOUT;
 	while (s->broken == LINE_OK && n == -1) {
-		if (must_wait)
-			s->broken = wait_for(s->in, POLLIN, s->deadline);
-		if (s->broken != LINE_OK)
+		if (must_wait && !is_ready(s, s->in, POLLIN, s->deadline))
 			break;
 		n = take(s, must_wait ? MSG_DONTWAIT : 0);
-		s->broken = outcome(n);
+		(void)is_alive(s, n);
 		must_wait = true;
 	}
 	s->in_begin = 0;
@@ -238,10 +235,9 @@ stream_end(struct stream *s)
 	    shutdown(s->out, SHUT_WR) == -1)
 		return;
 	/* A client that goes on sending has had its moment, too. */
-	while (now_msec() < deadline &&
-	       wait_for(s->in, POLLIN, deadline) == LINE_OK &&
-	       outcome(recv(s->in, s->input, sizeof(s->input), MSG_DONTWAIT)) ==
-		   LINE_OK)
+	while (
+	    now_msec() < deadline && is_ready(s, s->in, POLLIN, deadline) &&
+	    is_alive(s, recv(s->in, s->input, sizeof(s->input), MSG_DONTWAIT)))
 		;
 }
 
