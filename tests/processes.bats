@@ -15,53 +15,6 @@ lines() {
 	printf '%s\r\n' "$@"
 }
 
-# The child of process $1 whose command line matches $2.
-child() {
-	pgrep -P "$1" -f -- "$2"
-}
-
-# serve [OPTION ...]: tcpserver, and a connection whose greeting was heard;
-# sets MONITOR and GREETER.  WRAPPER is a command in front of pop3d.
-serve() {
-	greeter_command -m "$MAIL" "$@"
-	start_server "${WRAPPER[@]}" "${POP3D[@]}"
-	connect
-}
-
-connect() {
-	dial
-	hear '^\+OK '
-	MONITOR=$(child "${SERVERS[0]}" "pop3d -r $EMPTY")
-	GREETER=$(child "$MONITOR" "pop3d -r $EMPTY")
-}
-
-# Logs joe in; sets SESSION.
-login() {
-	say 'USER joe' 'PASS secret'
-	hear '^\+OK'
-	hear '^\+OK 0 messages'
-	SESSION=$(child "$MONITOR" 'pop3d -t')
-}
-
-# field NAME PID: of /proc/PID/status.
-field() {
-	sed -n "s/^$1:[[:space:]]*//p" "/proc/$2/status" | tr -s '\t ' ' ' |
-	    sed 's/ $//'
-}
-
-# No process of the test but tcpserver.
-all_gone() {
-	[ "$(pgrep -f "pop3d .*$BATS_TEST_TMPDIR")" = "${SERVERS[0]}" ]
-}
-
-# gone PID: it does not run (its parent may not have noticed yet).
-gone() {
-	local state
-
-	state=$(field State "$1" 2>/dev/null) || return 0
-	[[ -z $state || $state == Z* ]]
-}
-
 need_strace() {
 	strace -qq -o /dev/null true 2>/dev/null || skip "needs strace"
 }
