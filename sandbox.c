@@ -171,7 +171,8 @@ lower_limits(enum role role)
 enum {
 	NO_EXECUTABLE = 0, /* the third argument lacks PROT_EXEC, or KILL */
 	LOCK_ONLY = 2,	   /* fcntl for a lock, or REFUSE */
-	KILL = 4,
+	NO_ADDRESS = 4,	   /* sendto without one, or KILL */
+	KILL = 6,
 	ALLOW,
 	REFUSE, /* ENOSYS */
 	ENDINGS
@@ -180,8 +181,8 @@ enum {
 /* The filter: what comes first, a tree over sets of 32 calls in a row, three
  * instructions for each set, endings. */
 enum {
-	BIT = 8, /* the call's bit in its set, into X */
-	TREE = 14,
+	BIT = 9, /* the call's bit in its set, into X */
+	TREE = 15,
 	SETS = 16, /* at most */
 	/* Behind these no call is allowed to the greeter. */
 	GREETER_SETS = INSTRUMENTED ? SETS : 9,
@@ -309,6 +310,9 @@ filter_calls(enum role role)
 	    [LOCK_ONLY] = LOAD(args[1]),
 	    BPF_JUMP(
 		BPF_JMP | BPF_JEQ | BPF_K, F_OFD_SETLK, ALLOW - 4, REFUSE - 4),
+	    /* A datagram socket, connected or not, sends to any other. */
+	    [NO_ADDRESS] = LOAD(args[5]),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, ALLOW - 6, KILL - 6),
 	    [KILL] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 	    [ALLOW] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	    [REFUSE] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
@@ -324,9 +328,10 @@ filter_calls(enum role role)
 	    compare(BPF_JEQ, ARCH, 2, 3, end + KILL),
 	    LOAD(nr),
 	    compare(BPF_JGE, (uint32_t)sets * 32, 4, end + REFUSE, 5),
-	    compare(BPF_JEQ, SYS_fcntl, 5, lock, 6),
-	    compare(BPF_JEQ, SYS_mmap, 6, map, 7),
-	    compare(BPF_JEQ, SYS_mprotect, 7, map, BIT),
+	    compare(BPF_JEQ, SYS_sendto, 5, end + NO_ADDRESS, 6),
+	    compare(BPF_JEQ, SYS_fcntl, 6, lock, 7),
+	    compare(BPF_JEQ, SYS_mmap, 7, map, 8),
+	    compare(BPF_JEQ, SYS_mprotect, 8, map, BIT),
 	    [BIT] = BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 31),
 	    BPF_STMT(BPF_MISC | BPF_TAX, 0),
 	    BPF_STMT(BPF_LD | BPF_IMM, 1),
