@@ -177,6 +177,7 @@ greeter_setup() {
 	    POP3D_SESSION POP3D_TAKEOVER
 	RECORD=$BATS_TEST_TMPDIR/record
 	PROGRAM=$BATS_TEST_DIRNAME/checkpw
+	WRAPPER=()
 	export RECORD
 	mkdir -m 777 "$RECORD"
 }
@@ -284,11 +285,21 @@ child() {
 	pgrep -P "$1" -f -- "$2"
 }
 
-# serve [OPTION ...]: tcpserver, and a connection whose greeting was heard;
-# sets MONITOR and GREETER.  WRAPPER is a command in front of pop3d.
-serve() {
+# wrap COMMAND ...: in front of each pop3d that listen starts.
+wrap() {
+	WRAPPER=("$@")
+}
+
+# listen [OPTION ...]: tcpserver.
+listen() {
 	greeter_command -m "$MAIL" "$@"
 	start_server "${WRAPPER[@]}" "${POP3D[@]}"
+}
+
+# serve [OPTION ...]: and a connection whose greeting was heard; sets MONITOR
+# and GREETER.
+serve() {
+	listen "$@"
 	connect
 }
 
@@ -297,6 +308,7 @@ connect() {
 	hear '^\+OK '
 	MONITOR=$(child "${SERVERS[0]}" "pop3d -r $EMPTY")
 	GREETER=$(child "$MONITOR" "pop3d -r $EMPTY")
+	export MONITOR GREETER
 }
 
 # Logs joe in; sets SESSION.
@@ -320,10 +332,30 @@ all_gone() {
 
 # gone PID: it does not run (its parent may not have noticed yet).
 gone() {
-	local state
+	local stat
 
-	state=$(field State "$1" 2>/dev/null) || return 0
-	[[ -z $state || $state == Z* ]]
+	IFS= read -r stat 2>/dev/null <"/proc/$1/stat" || return 0
+	[[ ${stat##*) } == [ZX]* ]]
+}
+
+# build_inject: compiles inject.c; call it in setup_file().
+build_inject() {
+	INJECT=$BATS_FILE_TMPDIR/inject
+	echo '#include <sys/syscall.h>' | cc -E -dM - |
+	    sed -n 's/^#define SYS_\([a-z0-9_]*\) .*/{"\1", SYS_\1},/p' \
+	    >"$BATS_FILE_TMPDIR/calls.h"
+	cc -std=c11 -D_GNU_SOURCE -O -I"$BATS_FILE_TMPDIR" -o "$INJECT" \
+	    "$BATS_TEST_DIRNAME/inject.c"
+	chmod a+x "$BATS_FILE_TMPDIR"
+	export INJECT
+}
+
+# Processes that are not dumpable are root's to look into.
+need_inject() {
+	need_root "to look into processes"
+	sleep 60 3>&- &
+	"$INJECT" $! getpid >/dev/null 2>&1 || skip "needs ptrace"
+	kill $!
 }
 
 # What the tests of TRANSACTION and UPDATE share.

@@ -419,6 +419,18 @@ end'
 	grep '^<22>pop3d.* event=error .*-Z' "$RECORD/syslog"
 }
 
+@test "DESIGN 2: a part of the sandbox that is missing is one line a process, at debug level" {
+	build_inject
+	one_login -l
+	with_syslog read "$RECORD/speak" "$INJECT" -d EINVAL seccomp \
+	    "${POP3D[@]}"
+	answered_well
+	# 23: mail, debug
+	grep -cE '^<23>pop3d\[[0-9]+\]: event=debug what="a part of the sandbox is missing" part=seccomp error="Invalid argument"$' \
+	    "$RECORD/syslog" | expect 2
+	grep -c debug "$RECORD/syslog" | expect 2
+}
+
 @test "DESIGN 7: a user name forges no syslog line" {
 	one_login -l
 	plain 'joe\n<22>pop3d[1]: event=login user=root' x >"$RECORD/script"

@@ -37,7 +37,7 @@ need_strace() {
 
 @test "DESIGN 2: the greeter has no groups and no capabilities" {
 	need_root "the greeter gives up root only if there is root"
-	WRAPPER=(setpriv "--groups=4,5,6")
+	wrap setpriv "--groups=4,5,6"
 	serve
 	field Groups "$MONITOR" | expect '4 5 6'
 	field Groups "$GREETER" | expect ''
@@ -69,7 +69,7 @@ need_strace() {
 
 @test "DESIGN 2: the session is the user, in every id, with no other group" {
 	need_root "the user is another one only under root"
-	WRAPPER=(setpriv "--groups=4,5,6")
+	wrap setpriv "--groups=4,5,6"
 	serve
 	login
 	ids="$TEST_UID $TEST_UID $TEST_UID $TEST_UID"
@@ -105,11 +105,11 @@ need_strace() {
 	    "${POP3D[@]}" 2>>"$LOG" | tail -n 1 | grep '^+OK'
 	# Each process has a file of its own; the monitor is the one that
 	# runs pop3d, but not the session.
-	monitor=$(grep -l "execve(\"[^\"]*/pop3d\", \[\"[^\"]*\", \"-r\"" \
+	file=$(grep -l "execve(\"[^\"]*/pop3d\", \[\"[^\"]*\", \"-r\"" \
 	    "$RECORD"/calls.*)
-	[ -f "$monitor" ]
-	grep -E '^(sendto|recvfrom)' "$monitor"
-	not grep -E '^[a-z]+\([01]<' "$monitor"
+	[ -f "$file" ]
+	grep -E '^(sendto|recvfrom)' "$file"
+	not grep -E '^[a-z]+\([01]<' "$file"
 	# But the others do: the pattern is right.
 	cat "$RECORD"/calls.* | grep -E '^recvfrom\(0<'
 	cat "$RECORD"/calls.* | grep -E '^sendto\(1<'
