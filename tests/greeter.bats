@@ -112,7 +112,6 @@ until [ -e "$RECORD/go" ]; do sleep 0.02; done
 become "$@"
 P
 	serve
-	# Only root may stop what has another user id.
 	say 'USER joe' 'PASS secret'
 	wait_for test -e "$RECORD/begun"
 	kill -STOP "$GREETER"

@@ -12,6 +12,8 @@ setup_file() {
 
 setup() {
 	greeter_setup
+	# One more than there may be already, in a container.
+	FILTERS=$(($(field Seccomp_filters $$) + 1))
 	OPTIONS=()
 }
 
@@ -23,6 +25,13 @@ teardown() {
 unprivileged() {
 	[ "$(id -u)" != 0 ] || wrap setpriv --reuid "$TEST_UID" \
 	    --regid "$TEST_GID" --clear-groups
+}
+
+need_landlock() {
+	if : | as_user "$POP3D_BIN/pop3d" -t 2>&1 >/dev/null |
+	    grep -q part=landlock; then
+		skip "this kernel has no Landlock"
+	fi
 }
 
 # facts PID: standard input has lines "FIELD value" of /proc/PID/status.
@@ -148,7 +157,7 @@ new/1'
 @test "DESIGN 2: the greeter has no privilege, and cannot gain any" {
 	need_root "who has privilege at first"
 	serve
-	facts "$GREETER" <<'F'
+	facts "$GREETER" <<F
 Uid 65534 65534 65534 65534
 Gid 65534 65534 65534 65534
 Groups
@@ -158,7 +167,7 @@ CapEff 0000000000000000
 CapAmb 0000000000000000
 NoNewPrivs 1
 Seccomp 2
-Seccomp_filters 1
+Seccomp_filters $FILTERS
 F
 }
 
@@ -170,7 +179,7 @@ Uid $TEST_UID $TEST_UID $TEST_UID $TEST_UID
 CapPrm 0000000000000000
 NoNewPrivs 1
 Seccomp 2
-Seccomp_filters 1
+Seccomp_filters $FILTERS
 F
 }
 
@@ -241,16 +250,19 @@ L
 	need_inject
 	serve
 	PID=$GREETER
+	# ENOTSOCK: where the client is a pipe, as in arm64.sh.
 	table true false <<'T'
-EAGAIN: recvfrom 0 _ 1 0x40 0 0
-0: write 2 _ 0; sendto 1 _ 0 0x4040 0 0; read 0 _ 0; poll _ 0 0
-0: ppoll _ 0 _ 0 0; clock_gettime 1 _
+EAGAIN|ENOTSOCK: recvfrom 0 _ 1 0x40 0 0
+0|ENOTSOCK: sendto 1 _ 0 0x4040 0 0
+0: write 2 _ 0; read 0 _ 0; poll _ 0 0; ppoll _ 0 _ 0 0; clock_gettime 1 _
 T
 	greeter_lives
 }
 
-# What would be allowed to anyone, or to root: what the greeter must not do.
-greeter_table() {
+@test "DESIGN 2: the greeter dies of any other system call; one log line, no process left" {
+	plain_build "more calls are allowed"
+	need_inject
+	listen
 	table new_greeter greeter_death <<'T'
 killed: open =/etc/passwd 0; openat -100 =/etc/passwd 0; openat -100 =. 0
 killed: execve =/bin/true 0 0; socket 1 1 0; socketpair 1 1 0 _; fork; vfork
@@ -265,13 +277,6 @@ killed|ENOSYS: memfd_create =x 0; seccomp 0 0 0
 ENOSYS: io_uring_setup 1 _; openat2 -100 =. _ 24; pidfd_open 1 0; 400; 470
 ENOSYS: 600; 0x40000002 =/etc/passwd 0; 0xffffffff
 T
-}
-
-@test "DESIGN 2: the greeter dies of any other system call; one log line, no process left" {
-	plain_build "more calls are allowed"
-	need_inject
-	listen
-	greeter_table
 	greeter_lives
 }
 
@@ -317,7 +322,7 @@ CapEff 0000000000000000
 CapAmb 0000000000000000
 NoNewPrivs 1
 Seccomp 2
-Seccomp_filters 1
+Seccomp_filters $FILTERS
 F
 }
 
@@ -368,6 +373,7 @@ T
 
 @test "DESIGN 2: the session reaches no file but those of the Maildir" {
 	need_inject
+	need_landlock
 	two_messages
 	outside
 	session_lives
@@ -380,6 +386,7 @@ T
 @test "DESIGN 2: without its filter it still makes no directory, link, device or process" {
 	plain_build "it has no limits"
 	need_inject
+	need_landlock
 	two_messages
 	# shellcheck disable=SC2317 # the helpers call it
 	as_user() {
@@ -390,13 +397,11 @@ T
 	outside
 	table true false <<T
 EACCES: mkdirat $DIR =directory 0700; symlinkat =/etc/passwd $DIR =symlink
-EACCES: mknodat $DIR =fifo 010600 0; truncate =$MAIL/new/1 0
-EACCES: truncate =$HOME_DIR/private 0
+EACCES: mknodat $DIR =fifo 010600 0
 EAGAIN: clone 17 0 0 0 0
 EPERM: setuid 0
 T
 	session_lives
-	[ -s "$MAIL/new/1" ] && [ -s "$HOME_DIR/private" ]
 }
 
 @test "DESIGN 2: the session dies of what no honest session does, and nothing is changed" {
@@ -496,7 +501,11 @@ P
 	hear '^\+OK'
 	hear '^-ERR \[AUTH\]'
 	diff "/proc/${SERVERS[0]}/limits" "$RECORD/limits"
-	grep -Exc 'NoNewPrivs:.0|Seccomp:.0' "$RECORD/status" | expect 2
+	for name in NoNewPrivs Seccomp Seccomp_filters; do
+		grep "^$name:" "/proc/${SERVERS[0]}/status"
+	done >"$RECORD/expected"
+	grep -E '^(NoNewPrivs|Seccomp(_filters)?):' "$RECORD/status" |
+	    expect "$(cat "$RECORD/expected")"
 }
 
 @test "DESIGN 2: the monitor holds what it was given, and one socket while there is a greeter" {
@@ -563,6 +572,7 @@ strict_greeter() {
 }
 
 @test "DESIGN 3: -S: where a part is missing there is no greeting, a log line, exit 111" {
+	need_landlock
 	each_part strict_greeter
 }
 
@@ -574,6 +584,7 @@ strict_session() {
 }
 
 @test "DESIGN 3: -S: a session answers -ERR [SYS/PERM], and exits 0" {
+	need_landlock
 	each_part strict_session
 }
 
@@ -588,10 +599,12 @@ serves_all_the_same() {
 }
 
 @test "DESIGN 2: without -S greeter and session serve, and a line at debug level says so" {
+	need_landlock
 	each_part serves_all_the_same
 }
 
 @test "DESIGN 3: -S where nothing is missing: all is served, and no line says anything" {
+	need_landlock
 	greeter_command -c -S
 	printf '%s\r\n' 'USER joe' 'PASS secret' STAT QUIT |
 	    python3 "$BATS_TEST_DIRNAME/pop.py" -- "${POP3D[@]}" 2>>"$LOG" |
