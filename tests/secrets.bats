@@ -11,6 +11,11 @@ teardown() {
 	pop3d_teardown
 }
 
+need_memory() {
+	need_root "to look into processes"
+	plain_build "its memory is terabytes"
+}
+
 # forgotten PID TEXT ...: no eight octets of a text are left in that process.
 forgotten() {
 	python3 - "$@" <<'P'
@@ -67,7 +72,7 @@ start_secrets() {
 }
 
 @test "DESIGN 5: a wrong password is forgotten, in clear and in base64, when it is answered" {
-	need_root "to look into processes"
+	need_memory
 	program <<<'exit 1'
 	secrets
 	greeter_command -n 10
@@ -82,7 +87,7 @@ start_secrets() {
 }
 
 @test "DESIGN 5: so is a secret that was refused before it was checked" {
-	need_root "to look into processes"
+	need_memory
 	secrets
 	greeter_command
 	start_secrets
@@ -103,7 +108,7 @@ start_secrets() {
 }
 
 @test "DESIGN 5: so is one that was sent in clear where that is not allowed" {
-	need_root "to look into processes"
+	need_memory
 	secrets
 	greeter_command
 	start_secrets env TCPREMOTEIP=192.0.2.1
@@ -114,7 +119,7 @@ start_secrets() {
 }
 
 @test "DESIGN 5: after a login neither the session nor the monitor knows the password" {
-	need_root "to look into processes"
+	need_memory
 	program <<'P'
 cat <&3 >/dev/null
 become "$@"
