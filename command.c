@@ -132,10 +132,12 @@ next_command(struct client *c, const struct command *commands)
 		reply_err(&c->stream, "this is a POP3 server");
 		return RESULT_BROKEN;
 	}
-	if (status == LINE_LONG)
-		return refuse(c, "line too long");
-	result = run_line(c, commands, text, octets);
-	explicit_bzero(text, octets); /* there may be a password in it */
+	result = status == LINE_LONG ? refuse(c, "line too long")
+				     : run_line(c, commands, text, octets);
+	/* There may be a password in it, also where it was not understood. */
+	explicit_bzero(text, status == LINE_OK ? octets : sizeof(text));
+	if (!c->stream.read_ahead)
+		explicit_bzero(c->stream.input, sizeof(c->stream.input));
 	return result;
 }
 
