@@ -248,10 +248,11 @@ judge(const struct client *c, const struct request *r, int code)
 /* One that is about to end by itself is not hurt.  Returns what it ended by,
  * as waitpid has it. */
 static int
-end_greeter(pid_t greeter)
+end_greeter(int control, pid_t greeter)
 {
 	int status = 0;
 
+	(void)close(control);
 	(void)kill(greeter, SIGKILL);
 	while (waitpid(greeter, &status, 0) == -1 && errno == EINTR)
 		;
@@ -261,8 +262,8 @@ end_greeter(pid_t greeter)
 /* Runs the program for one request.  Returns true with a verdict; false if
  * there is nothing more to say to the client: it had its session. */
 static bool
-check(const struct client *c, struct request *r, size_t octets, pid_t greeter,
-    enum verdict_code *verdict)
+check(const struct client *c, struct request *r, size_t octets, int control,
+    pid_t greeter, enum verdict_code *verdict)
 {
 	struct attempt a;
 	bool has_ended;
@@ -283,7 +284,7 @@ check(const struct client *c, struct request *r, size_t octets, pid_t greeter,
 	if (a.is_session) {
 		/* It has nothing more to do, and would go by itself; but the
 		 * client is the session's now, and nobody else's. */
-		(void)end_greeter(greeter);
+		(void)end_greeter(control, greeter);
 		while (!has_ended && waitpid(a.pid, &status, 0) == -1 &&
 		       errno == EINTR)
 			;
@@ -302,7 +303,7 @@ check(const struct client *c, struct request *r, size_t octets, pid_t greeter,
 	}
 	/* Was it a session that could not say so?  Nobody knows what the
 	 * client was told. */
-	(void)end_greeter(greeter);
+	(void)end_greeter(control, greeter);
 	log_failure(c, r, WIFSIGNALED(status) ? "signal" : "no-session",
 	    WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 	return false;
@@ -418,7 +419,8 @@ monitor_run(struct client *c, int control, pid_t greeter)
 		}
 		if (request.text[strlen(request.text) + 1] == '\0')
 			log_failure(c, &request, "empty", 0);
-		else if (!check(c, &request, (size_t)octets, greeter, &code))
+		else if (!check(c, &request, (size_t)octets, control, greeter,
+			     &code))
 			return 0;
 		explicit_bzero(&request, (size_t)octets);
 		attempts++;
@@ -432,7 +434,7 @@ monitor_run(struct client *c, int control, pid_t greeter)
 			break;
 		}
 	}
-	status = end_greeter(greeter);
+	status = end_greeter(control, greeter);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SYSTEM)
 		return EXIT_SYSTEM;
 	log_event("end user=- ip=%s reason=%s signal=%llu", c->peer.ip,

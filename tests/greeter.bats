@@ -25,6 +25,11 @@ le16() {
 	done
 }
 
+# letters NUMBER: no digits, which could belong to a \0 before them.
+letters() {
+	printf "%0$1d" 0 | tr 0 x
+}
+
 # control: sets FD, the greeter's descriptor of its socket to the monitor.
 control() {
 	for FD in "/proc/$GREETER/fd"/*; do
@@ -33,11 +38,11 @@ control() {
 	done
 }
 
-# speak MECHANISM USER SECRET CHALLENGE TEXT: the greeter sends that message
-# to the monitor: lengths, and a printf format.
+# speak MECHANISM TEXT: the greeter sends that message to the monitor: a number
+# and, in a printf format, what follows it.
 speak() {
 	# shellcheck disable=SC2059 # it is one
-	{ le16 "$1" "$2" "$3" "$4"; printf "$5"; } >"$RECORD/message"
+	{ le16 "$1"; printf "$2"; } >"$RECORD/message"
 	speak_file
 }
 
@@ -62,24 +67,22 @@ refused() {
 	recorder
 	listen
 	wrong=0
-	fill=$(printf '%09216d%0255d' 0 0)
-	# It is read as 4 lengths and a text; each of these has one fault.
-	for message in '' '0' '0 3 6 0' '0 3 6 0 joesecre' '0 3 6 0 joesecret!' \
-	    '4 3 6 0 joesecret' '65535 3 6 0 joesecret' '0 0 6 0 secret' \
-	    '0 256 1 0 '"$(printf %0257d 0)" "0 1 9217 0 x0$fill" \
-	    "0 3 6 256 joesecret$(printf %0256d 0)" '0 3 6 0 j\0esecret' \
-	    '0 3 6 0 joesec\0et' '1 3 6 1 joesecret\0' '0 65535 10 0 joesecret' \
-	    "0 255 9216 255 $(printf %0255d 0)${fill}!"; do
+	# A user, a secret and a challenge with a NUL behind each, and no more;
+	# each of these has one fault.
+	for message in '' 0 '0 ' '0 joe\0secret\0' '0 joe\0secret\0x' \
+	    '0 joe\0secret\0\0x' '0 joe\0secret\0\0\0' '0 joesecret' \
+	    '4 joe\0secret\0\0' '65535 joe\0secret\0\0' \
+	    '0 \0secret\0\0' "0 $(letters 256)\0x\0\0" \
+	    "0 x\0$(letters 9217)\0\0" "0 joe\0secret\0$(letters 256)\0" \
+	    "0 $(letters 255)\0$(letters 9216)\0$(letters 255)\0!"; do
 		: >"$LOG"
 		connect
-		# shellcheck disable=SC2086 # a word each
-		set -- $message
-		case $# in
-		0) : >"$RECORD/message" ;;
-		1) printf 0000000 >"$RECORD/message" ;;
-		*) speak "$1" "$2" "$3" "$4" "${5:-}" ;;
+		case $message in
+		'') : >"$RECORD/message" ;;
+		0) printf 0 >"$RECORD/message" ;;
+		*) speak "${message%% *}" "${message#* }" ;;
 		esac
-		[ $# -gt 1 ] || speak_file
+		[ "${message#* }" != "$message" ] || speak_file
 		refused || {
 			echo "not refused: ${message:0:60}" >&2
 			wrong=1
@@ -95,8 +98,8 @@ refused() {
 	program <<<'exit 1'
 	serve
 	kill -STOP "$MONITOR"
-	speak 0 3 6 0 joesecret
-	speak 0 3 6 0 joesecret
+	speak 0 'joe\0secret\0\0'
+	speak 0 'joe\0secret\0\0'
 	kill -CONT "$MONITOR"
 	closed
 	wait_for gone "$MONITOR"
@@ -112,6 +115,7 @@ until [ -e "$RECORD/go" ]; do sleep 0.02; done
 become "$@"
 P
 	serve
+	# Only root may stop what has another user id.
 	say 'USER joe' 'PASS secret'
 	wait_for test -e "$RECORD/begun"
 	kill -STOP "$GREETER"
@@ -126,7 +130,7 @@ P
 @test "DESIGN 2: and so is one that would rather go on with the client" {
 	need_inject
 	serve
-	speak 0 3 6 0 joesecret
+	speak 0 'joe\0secret\0\0'
 	hear '^\+OK 0 messages'
 	wait_for gone "$GREETER"
 	say STAT

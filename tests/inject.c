@@ -152,13 +152,23 @@ go_back(registers *r)
 #error "registers"
 #endif
 
+/* It may be killed by somebody else at any time. */
+static _Noreturn void
+die_or_killed(void)
+{
+	if (errno != ESRCH)
+		die("registers");
+	puts("killed SIGKILL");
+	exit(0);
+}
+
 static void
 get(pid_t pid, registers *r)
 {
 	struct iovec all = {r, sizeof(*r)};
 
 	if (ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &all) == -1)
-		die("registers");
+		die_or_killed();
 }
 
 static void
@@ -167,7 +177,7 @@ set(pid_t pid, registers *r)
 	struct iovec all = {r, sizeof(*r)};
 
 	if (ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &all) == -1)
-		die("registers");
+		die_or_killed();
 }
 
 static bool has_result;
