@@ -23,8 +23,9 @@ enum {
 	BY_PIPES = 4,
 	SILENT = 8,
 	OVER_TLS = 16,
-	SHORT_LINES = 32, /* lest inputs have to be huge */
-	SHORT_OCTETS = 100,
+	LONG_LINES = 32, /* \001 is so many octets, lest inputs be huge */
+	LONG_OCTETS = 4094,
+	LONG_MOST = 8,
 	BAD_MOST = 20,
 	WRONG_MOST = 3,
 	ATTEMPTS_MOST = 10,
@@ -39,18 +40,24 @@ static ssize_t
 send_request(int fd, const void *data, size_t octets, int flags)
 {
 	const struct request *r = data;
-	size_t text =
-	    (size_t)r->user_octets + r->secret_octets + r->challenge_octets;
+	struct text text = {r->text, octets - offsetof(struct request, text)};
+	size_t lengths[3];
 
 	(void)fd;
 	(void)flags;
+	CHECK(octets > offsetof(struct request, text) && octets <= sizeof(*r));
 	CHECK(r->mechanism < MECHANISMS);
-	CHECK(r->user_octets > 0 && r->user_octets <= USER_OCTETS);
-	CHECK(r->secret_octets <= SECRET_OCTETS);
-	CHECK(r->challenge_octets <= CHALLENGE_OCTETS);
-	CHECK(octets == offsetof(struct request, text) + text);
-	CHECK(memchr(r->text, '\0', text) == NULL);
-	CHECK((r->mechanism == MECHANISM_APOP) == (r->challenge_octets > 0));
+	for (int i = 0; i < 3; i++) {
+		CHECK(text.octets > 0);
+		lengths[i] = strnlen(text.at, text.octets);
+		CHECK(lengths[i] < text.octets);
+		text.at += lengths[i] + 1;
+		text.octets -= lengths[i] + 1;
+	}
+	CHECK(text.octets == 0);
+	CHECK(lengths[0] > 0 && lengths[0] <= USER_OCTETS);
+	CHECK(lengths[1] <= SECRET_OCTETS && lengths[2] <= CHALLENGE_OCTETS);
+	CHECK((r->mechanism == MECHANISM_APOP) == (lengths[2] > 0));
 	return (ssize_t)octets;
 }
 
@@ -96,22 +103,15 @@ run(unsigned flags, unsigned pattern)
 		*p++ = 'a';
 	if ((flags & OVER_TLS) != 0)
 		*p++ = 's';
-	stream_open(&client.stream, 0, 1, false, 1000);
-	/* A first line is longer than a read of it, whatever the limit. */
-	if ((flags & SHORT_LINES) != 0)
-		client.stream.first_line = false;
+	stream_open(&client.stream, 0, 1, false, AUTH_IDLE_SEC);
+	client.stream.end_msec = now_msec() + (int64_t)AUTH_TOTAL_SEC * 1000;
 	memcpy(stamp, "<1.2.3@x>", sizeof("<1.2.3@x>"));
 	user_octets = 0;
 	verdicts = pattern;
 	attempts = wrong = 0;
-	state = (struct state){.commands = authorization_commands,
-	    .line_octets =
-		(flags & SHORT_LINES) != 0 ? SHORT_OCTETS : SASL_LINE_OCTETS,
-	    .idle_msec = 60000,
-	    .end_msec = now_msec() + 180000};
 	reason = setjmp(the_end);
 	if (reason == 0)
-		reason = (int)command_loop(&client, &state);
+		reason = (int)command_loop(&client, authorization_commands);
 	unread = fuzz_link.input.at;
 	if (reason == EXITED)
 		return reason;
@@ -169,14 +169,35 @@ check_dialogue(struct text *input, bool is_alien)
 	return false;
 }
 
+/* The input, or what it stands for; to be freed. */
+static struct text
+expand(struct text text, bool is_long)
+{
+	char *all = malloc(text.octets + LONG_MOST * LONG_OCTETS + 1), *p = all;
+	unsigned count = 0;
+
+	while (text.octets > 0) {
+		char c = (char)fuzz_octet(&text);
+
+		if (c == 1 && is_long && count < LONG_MOST) {
+			memset(p, 'A', LONG_OCTETS);
+			p += LONG_OCTETS;
+			count++;
+		} else {
+			*p++ = c;
+		}
+	}
+	return (struct text){all, (size_t)(p - all)};
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 {
-	struct text text = {(const char *)data, octets}, rest, command;
-	unsigned flags = fuzz_octet(&text), pattern = fuzz_octet(&text);
-	unsigned splits = fuzz_octet(&text), breaks = fuzz_octet(&text);
-	bool in_exchange, is_alien = text.octets > 0 && *text.at == 0x16 &&
-				     (flags & SHORT_LINES) == 0;
+	struct text input = {(const char *)data, octets}, rest, command;
+	unsigned flags = fuzz_octet(&input), pattern = fuzz_octet(&input);
+	unsigned splits = fuzz_octet(&input), breaks = fuzz_octet(&input);
+	struct text text = expand(input, (flags & LONG_LINES) != 0);
+	bool in_exchange, is_alien = text.octets > 0 && *text.at == 0x16;
 	size_t most = (breaks & 0x80) != 0 ? (breaks & 0x7f) * 8 : SIZE_MAX;
 	const char *behind;
 	char *reference;
@@ -214,5 +235,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	    fuzz_link.output_octets == 0 ||
 	    memcmp(fuzz_link.output, reference, fuzz_link.output_octets) == 0);
 	free(reference);
+	free((char *)text.at);
 	return 0;
 }

@@ -117,13 +117,9 @@ login(const char *script, size_t octets, unsigned splits)
 	sent_octets = 0;
 	fuzz_connect(
 	    (struct text){script, octets}, true, false, splits, SIZE_MAX);
-	stream_open(&client.stream, 0, 1, false, 1000);
-	state = (struct state){.commands = authorization_commands,
-	    .line_octets = SASL_LINE_OCTETS,
-	    .idle_msec = 60000,
-	    .end_msec = now_msec() + 180000};
+	stream_open(&client.stream, 0, 1, false, AUTH_IDLE_SEC);
 	if (setjmp(the_end) == 0)
-		(void)command_loop(&client, &state);
+		(void)command_loop(&client, authorization_commands);
 }
 
 int
@@ -161,11 +157,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	if (sent_octets == 0)
 		return 0;
 	CHECK(sent.mechanism == (is_login ? MECHANISM_LOGIN : MECHANISM_PLAIN));
-	CHECK(sent.user_octets == parts[1].octets);
-	CHECK(sent.secret_octets == parts[2].octets);
-	CHECK(sent.challenge_octets == 0);
-	CHECK(memcmp(sent.text, parts[1].at, parts[1].octets) == 0);
-	CHECK(parts[2].octets == 0 || memcmp(sent.text + sent.user_octets,
-					  parts[2].at, parts[2].octets) == 0);
+	/* User, secret and no challenge, each with its NUL. */
+	CHECK(sent_octets == offsetof(struct request, text) + parts[1].octets +
+				 parts[2].octets + 3);
+	CHECK(fuzz_equal(parts[1], sent.text));
+	CHECK(fuzz_equal(parts[2], sent.text + parts[1].octets + 1));
+	CHECK(sent.text[parts[1].octets + parts[2].octets + 2] == '\0');
 	return 0;
 }

@@ -13,6 +13,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 HEADS = {"authorization": b"#0\0\0", "transaction": b"\x08\0\0"}
 
 TABLE = {
+    "authorization": [
+        b"#\0\0\0CAPA\r\nUSER \1\r\nAUTH PLAIN \1\1\1\r\nAUTH LOGIN \1\1AAA=\r\n\1\1\1AAAA"
+        b"\r\n\1\1\1\1\r\nPASS \1\r\nQUIT\r\n"],
     "transaction": [
         b"\0\0\0retr 2\r\ntop 2 3\nTOP 4 0\r\ndele 2\r\nRETR 6\r\nQUIT\r\n",
         b"\x0d\5\0UIDL 4\r\nDELE 4\r\nRSET\r\nLAST\r\nLIST 7 \t\r\nCAPA\r\n",
@@ -21,9 +24,9 @@ TABLE = {
         b"\0\0\0\3joe\6secret", b"\1\7\0\3joe\6secret", b"\2\0\3joe\3joe\1x",
         b"\3\5\0\0\1x", b"\0\0\4root\3joe\1x", b"AGpvZQBzZWNyZXQ="],
     "request": [
-        b"\0" + struct.pack("=4H", 0, 3, 6, 0) + b"joesecret",
-        b"\0" + struct.pack("=4H", 1, 3, 32, 9) + b"joe" + b"0" * 32 +
-        b"<1.2.3@x>", b"\1" + struct.pack("=4H", 2, 9, 9, 9) + b"x" * 40],
+        b"\0" + struct.pack("=H", 0) + b"joe\0secret\0\0",
+        b"\0" + struct.pack("=H", 1) + b"joe\0" + b"0" * 32 + b"\0<1.2.3@x>\0",
+        b"\1" + struct.pack("=H", 2) + b"joe\0\0x"],
     "lock": [
         b"since=2024-01-02T03:04:05Z ip=192.0.2.1 pid=123\n",
         b"since=2024-01-02T03:04:05Z pid=123\n", b"since=\n", b"since=1 ip=\n"],

@@ -43,7 +43,6 @@ static struct {
 } model;
 
 static int dir = -1;
-static char root[64];
 static struct client client;
 
 static bool
@@ -58,7 +57,6 @@ restore(bool all)
 {
 	if (dir == -1) {
 		dir = fuzz_directory();
-		(void)snprintf(root, sizeof(root), "/proc/self/fd/%d", dir);
 		CHECK(mkdirat(dir, "new", 0700) == 0);
 		CHECK(mkdirat(dir, "cur", 0700) == 0);
 		all = true;
@@ -260,29 +258,22 @@ check_answer(struct text command, struct text line, struct text *replies)
 static enum reason
 run(unsigned flags)
 {
-	struct state state = {
-	    .commands = transaction_commands,
-	    .line_octets = COMMAND_OCTETS,
-	    .idle_msec = 600000,
-	    .end_msec = INT64_MAX,
-	    .find_message = find_message,
-	};
 	char holder[LOCK_TEXT_OCTETS], *p = client.options.flags;
 	enum reason reason;
 
 	memset(&client, 0, offsetof(struct client, stream.input));
 	memset(&drop, 0, offsetof(struct maildrop, buffer));
 	memset(&session, 0, sizeof(session));
-	deleted = last = last_seen = 0;
-	has_last = false;
+	deleted = last = 0;
 	if ((flags & NO_FLAGS) != 0)
 		*p++ = 'P';
 	if ((flags & VERBOSE) != 0)
 		*p++ = 'v';
-	stream_open(&client.stream, 0, 1, true, state.idle_msec);
-	CHECK(maildir_open(&drop, root, "", holder) == 0);
+	stream_open(&client.stream, 0, 1, true, 600);
+	drop.dir = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK(maildir_open(&drop, "", holder) == 0);
 	CHECK(drop.count == MESSAGES);
-	reason = command_loop(&client, &state);
+	reason = command_loop(&client, transaction_commands);
 	maildir_close(&drop);
 	stream_end(&client.stream);
 	index_close(&drop.index);
