@@ -5,7 +5,11 @@
 
 bats_require_minimum_version 1.5.0
 
+# What is defined below again wins.
+load helper
+
 setup() {
+	gcov_setup
 	CP=${POP3D_BIN:-$BATS_TEST_DIRNAME/..}/pop3d-checkpassword
 	unset AUTH_MECH CHECKPASSWORD
 	out=$BATS_TEST_TMPDIR/out err=$BATS_TEST_TMPDIR/err

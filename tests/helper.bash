@@ -27,6 +27,28 @@ pop3d_setup() {
 	mkdir -p "$MAIL/new" "$MAIL/cur" "$MAIL/tmp"
 	: >"$LOG"
 	own
+	gcov_setup
+}
+
+# make coverage (see coverage.sh): processes of several users write their
+# counts to the same files, which must be there already, and the greeter finds
+# them in its root by the same path.
+gcov_setup() {
+	local object file
+
+	[ -n "${POP3D_GCOV:-}" ] || return 0
+	GCOV_PREFIX=$(mktemp -d "$POP3D_GCOV/XXXXXX")
+	export GCOV_PREFIX
+	chmod 777 "$GCOV_PREFIX"
+	for object in "$POP3D_BUILD"/*.o; do
+		file=$GCOV_PREFIX/$(basename "$object" .o).gcda
+		: >"$file"
+		chmod 666 "$file"
+	done
+	if [ -n "${EMPTY:-}" ]; then
+		mkdir -p "$EMPTY$GCOV_PREFIX"
+		ln "$GCOV_PREFIX"/* "$EMPTY$GCOV_PREFIX"
+	fi
 }
 
 # Call this in teardown(): ends what start_server began.
