@@ -7,14 +7,45 @@ setup() {
 	pop3d_setup
 }
 
-@test "make install and uninstall keep to DESTDIR and PREFIX" {
-	local tree=$BATS_TEST_TMPDIR/tree root=$BATS_TEST_TMPDIR/root
+# tree [MAKE-ARGUMENT ...]: enters a copy of the sources and makes there.
+tree() {
 	local top=$BATS_TEST_DIRNAME/..
 
-	mkdir "$tree"
-	cp -R "$top"/*.[ch] "$top/Makefile" "$top/static-cc" "$top/man" "$tree"
-	cd "$tree"
-	make -s PREFIX=/opt/pop3d DESTDIR="$root" install
+	mkdir "$BATS_TEST_TMPDIR/tree"
+	cp -R "$top"/*.[ch] "$top/Makefile" "$top/static-cc" "$top/man" \
+	    "$BATS_TEST_TMPDIR/tree"
+	cd "$BATS_TEST_TMPDIR/tree" || return
+	make -s "$@"
+}
+
+# hardened PROGRAM: what the kernel and the dynamic linker make of it.  Full
+# RELRO is both: what is relocated is read-only, and all of it at the start.
+hardened() {
+	readelf -Wlhd "$1" >elf
+	grep -q 'Type: *DYN' elf
+	grep -q 'FLAGS_1.* PIE' elf
+	grep -q '^ *GNU_RELRO ' elf
+	grep -q 'FLAGS.* BIND_NOW' elf
+	grep -q '^ *GNU_STACK .* RW  ' elf
+	grep -q '^ *LOAD .* R E ' elf
+	not grep '^ *[A-Z_]* .* RWE ' elf
+	not grep 'RPATH\|RUNPATH\|TEXTREL' elf
+}
+
+# refers OBJECT PATTERN: to a symbol that is elsewhere.
+refers() {
+	readelf -Ws "$1" | grep -q " UND $2\$"
+}
+
+programs="pop3d pop3d-checkpassword pop3d-passwd"
+# Some with arrays on the stack.  A program says nothing: what is linked into
+# it has guards as well.
+guarded="auth.o checkpassword.o log.o passwd.o pop3d.o stream.o"
+
+@test "make install and uninstall keep to DESTDIR and PREFIX" {
+	local root=$BATS_TEST_TMPDIR/root
+
+	tree PREFIX=/opt/pop3d DESTDIR="$root" install
 	(cd "$root" && find . -type f) | sort >"$BATS_TEST_TMPDIR/files"
 	expect "$(printf '%s\n' ./opt/pop3d/libexec/pop3d-checkpassword \
 	    ./opt/pop3d/libexec/pop3d-checkpassword-nss \
@@ -29,15 +60,44 @@ setup() {
 	[ -z "$(find "$root" -type f)" ]
 }
 
-@test "the programs are position-independent, with full RELRO and no executable stack" {
+@test "static programs are PIE, with full RELRO, nothing both writable and executable, no interpreter" {
 	local program
 
-	for program in pop3d pop3d-checkpassword pop3d-passwd; do
-		readelf -Wh "$POP3D_BIN/$program" | grep -q 'Type: *DYN'
-		readelf -Wl "$POP3D_BIN/$program" >"$BATS_TEST_TMPDIR/segments"
-		grep -q GNU_RELRO "$BATS_TEST_TMPDIR/segments"
-		grep 'GNU_STACK' "$BATS_TEST_TMPDIR/segments" | grep -q 'RW '
-		readelf -Wd "$POP3D_BIN/$program" | grep -q 'BIND_NOW\|FLAGS.*NOW'
+	command -v musl-gcc >/dev/null || skip "musl is not installed"
+	tree
+	for program in $programs; do
+		hardened "$program"
+		not grep 'INTERP\|(NEEDED)' elf
+	done
+}
+
+@test "dynamic programs are PIE, with full RELRO, nothing both writable and executable, no search path of their own" {
+	local program
+
+	tree CC=cc
+	for program in $programs pop3d-checkpassword-nss; do
+		hardened "$program"
+		grep -q INTERP elf
+	done
+}
+
+@test "functions with arrays have stack guards, and glibc's checked forms are used" {
+	local object
+
+	tree CC=cc
+	for object in $guarded; do
+		refers "$object" __stack_chk_fail
+	done
+	for object in $guarded; do
+		refers "$object" '__[a-z_]*_chk'
+	done
+	readelf -Ws pop3d-checkpassword-nss | grep -q ' UND __stack_chk_fail@'
+	# The other way to build it, whose libc has no checked forms.
+	command -v musl-gcc >/dev/null || return 0
+	make -s clean
+	make -s
+	for object in $guarded; do
+		refers "$object" __stack_chk_fail
 	done
 }
 
@@ -51,13 +111,10 @@ setup() {
 }
 
 @test "with musl the programs are static, but for the one that asks NSS" {
-	local program tree=$BATS_TEST_TMPDIR/tree top=$BATS_TEST_DIRNAME/..
+	local program
 
 	command -v musl-gcc >/dev/null || skip "musl is not installed"
-	mkdir "$tree"
-	cp -R "$top"/*.[ch] "$top/Makefile" "$top/static-cc" "$top/man" "$tree"
-	cd "$tree"
-	make -s
+	tree
 	for program in pop3d pop3d-checkpassword pop3d-passwd; do
 		file "$program" | grep 'pie executable.*static-pie linked'
 	done
