@@ -641,9 +641,10 @@ do_wait(struct conn *c)
 int
 main(int argc, char **argv)
 {
+	static struct conn *c; /* some modes do not use it */
 	const char *mode = argc > 2 ? argv[1] : "";
-	struct conn *c = conn_new();
 
+	c = conn_new();
 	delayed = getenv("DELAYED_ACK") != NULL;
 	if (argc > 2)
 		port = (uint16_t)number(argv[2], 65535);
