@@ -65,7 +65,7 @@ peer.o: peer.h
 pop3d.o: command.h log.h peer.h pop3d.h sandbox.h stream.h
 sandbox.o: log.h peer.h pop3d.h sandbox.h stream.h
 session.o: command.h index.h listing.h lock.h log.h maildir.h peer.h pop3d.h sandbox.h \
-	stream.h uidl.h
+	stream.h
 stream.o: stream.h
 uidl.o: index.h listing.h lock.h log.h maildir.h uidl.h
 

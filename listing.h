@@ -5,10 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define OCTETS_UNKNOWN UINT64_MAX
-#define NOT_STORED UINT32_MAX
 
 /* A message. */
 struct message {
@@ -16,76 +16,79 @@ struct message {
 	uint64_t octets;      /* on the wire, or OCTETS_UNKNOWN */
 	uint64_t file_octets; /* the file's, when they were counted */
 	uint32_t name;	      /* its place in the listing's names */
-	uint32_t stored;      /* its idx in the index, or NOT_STORED */
 	uint32_t inode;	      /* the end of it, if known: how disks go */
 	bool in_cur;	      /* else in new */
+	bool is_there;	      /* its file was, when last looked for */
+	bool is_stored;	      /* the index says just this of it */
 	bool is_deleted;      /* by DELE */
 	bool is_retrieved;    /* whole */
-	bool is_gone;	      /* its file has been removed */
 };
 
 /* Messages by delivery time and name, and their names. */
 struct listing {
 	struct message *messages;
-	size_t count, room;
+	size_t count; /* of them; behind these others follow, not in order, */
+	size_t total; /* up to here: not sorted in yet, or no more there */
+	size_t room;
 	char *names;
 	size_t names_octets, names_room;
 	bool has_twins; /* some name was found more than once */
 };
 
-/* What tells that a directory is as it was. */
+/* What tells that a directory is as it was; all 0 if nothing can. */
 struct stamp {
 	uint64_t device, inode, modified_nsec, changed_nsec;
 };
 
 extern const char *const directories[2]; /* "new" and "cur" */
 
+/* Opens a regular file in or below directory dir; a link is not followed, nor
+ * is anything waited for.  A descriptor, and what fstat says of it in *st; or
+ * -1 with errno, EPERM if it is no regular file. */
+int listing_open(int dir, const char *path, int flags, struct stat *st);
+
 /* The stamps of new and cur below directory dir, now.  0, or -1 with errno,
  * ENOTDIR if one is no directory. */
 int listing_stamp(int dir, struct stamp stamps[2]);
-
-bool listing_same_stamps(const struct stamp a[2], const struct stamp b[2]);
 
 /* The time of `t` in nanoseconds; and now, as a kernel writes it to files. */
 uint64_t listing_nsec(const struct timespec *t);
 uint64_t listing_clock(void);
 
 /*
- * Adds the messages of new and cur, but for those where `skip`, and sorts.
- * Reads again while they change, since a rename between two
- * reads of a directory can hide a message.  Leaves the stamps that the
- * listing belongs to in `stamps`, and in *is_quiet whether nothing changed
- * meanwhile.  0, or -1 with errno.
+ * Puts the messages of new and cur into `list`, which holds none, but not those
+ * of a directory whose stamp is that in `stamps` still: is_same says so.  Reads
+ * again while they change, since a rename between two reads of a directory can
+ * hide a message.  Returns 0; 1 if they have not come to rest, so that messages
+ * may be missing; or -1 with errno.  Leaves in `stamps` what the listing
+ * belongs to.
  */
-int listing_read(struct listing *list, int dir, const bool skip[2],
-    struct stamp stamps[2], bool *is_quiet);
+int listing_read(
+    struct listing *list, int dir, struct stamp stamps[2], bool is_same[2]);
 
-/* Makes several names of one message one, the last. */
-void listing_unite(struct listing *list);
+/* Notes what became of the messages of `list`, by what was read: is_there, and
+ * their names.  Others are sorted in if `may_add`.  0, or -1 with errno. */
+int listing_update(struct listing *list, struct listing *now,
+    const bool is_same[2], bool may_add);
 
-/* Adds a name; its place, or -1 with errno. */
-int64_t listing_add_name(struct listing *list, const char *name);
+/* Sorts all messages in, makes several names of one message one, the last,
+ * and puts those that are not there behind the others.  0, or -1 with errno. */
+int listing_sort(struct listing *list);
 
-/* Adds what message m of another listing is.  0, or -1 with errno. */
-int listing_copy(
-    struct listing *list, const struct listing *other, const struct message *m);
+/* The message whose name up to its flags is that of `name`, or NULL. */
+struct message *listing_search(const struct listing *list, const char *name);
 
-/* Sets m->time from its name. */
-void listing_set_time(const struct listing *list, struct message *m);
+/* Makes room for so many more octets of names, and returns where they are to
+ * be written; NULL with errno. */
+char *listing_room(struct listing *list, size_t octets);
 
-/* Orders two messages of one listing by delivery time, then by what
- * identifies them: less than, equal to, or greater than 0. */
-int listing_order(const struct listing *list, const struct message *a,
-    const struct message *b);
+/* Puts a message behind the others, whose name is at that place; NULL with
+ * errno. */
+struct message *listing_add(struct listing *list, size_t name);
 
-/* The idx of the first message whose name up to its flags is that of `name`,
- * or the count if none has it.  The listing is sorted. */
-size_t listing_search(const struct listing *list, const char *name);
-
-/* Calls `pair` for every message that both sorted listings have. */
-void listing_match(struct listing *list, const struct listing *other,
-    void (*pair)(struct listing *list, struct message *m,
-	const struct listing *other, const struct message *n));
+/* Message m has that name now, and is there.  0, or -1 with errno. */
+int listing_rename(
+    struct listing *list, struct message *m, const char *name, bool in_cur);
 
 void listing_free(struct listing *list);
 

@@ -46,65 +46,38 @@ read_holder(int file, char *holder)
 		(void)snprintf(holder, LOCK_TEXT_OCTETS, " since %s", since);
 }
 
-/* The file's lock, where the directory's is held or cannot be had. */
-static int
-lock_file(struct lock *lock, int dir, bool has_first, char *holder)
+int
+lock_take(int *file, int dir, char *holder)
 {
 	struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	struct stat st;
-
-	lock->file = openat(dir, LOCK_NAME,
-	    O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-	if (lock->file == -1)
-		return has_first && (errno == EROFS || errno == ENOSPC ||
-					errno == EDQUOT || errno == EACCES)
-			   ? 0
-			   : -1;
-	if (fstat(lock->file, &st) == -1)
-		return -1;
-	if (!S_ISREG(st.st_mode)) {
-		errno = EPERM;
-		return -1;
-	}
-	if (fcntl(lock->file, F_OFD_SETLK, &range) == 0)
-		return 0;
-	if (errno == EAGAIN || errno == EACCES) {
-		read_holder(lock->file, holder);
-		errno = EWOULDBLOCK;
-		return -1;
-	}
-	/* A file system without such locks; the first one has to do. */
-	return has_first ? 0 : -1;
-}
-
-int
-lock_take(struct lock *lock, int dir, char *holder)
-{
 	bool has_first = flock(dir, LOCK_EX | LOCK_NB) == 0;
-	int file, saved;
+	bool is_taken = !has_first && errno == EWOULDBLOCK;
+	struct stat st;
+	int error = 0;
 
 	holder[0] = '\0';
-	lock->file = -1;
-	lock->has_first = has_first;
-	if (!has_first && errno == EWOULDBLOCK) {
-		file = openat(dir, LOCK_NAME,
-		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-		read_holder(file, holder);
-		if (file != -1)
-			(void)close(file);
-		errno = EWOULDBLOCK;
-		return -1;
+	*file = listing_open(dir, LOCK_NAME, O_RDWR | O_CREAT, &st);
+	if (*file == -1) {
+		error = errno;
+	} else if (!is_taken && fcntl(*file, F_OFD_SETLK, &range) == -1) {
+		is_taken = errno == EAGAIN || errno == EACCES;
+		error = ENOLCK; /* not on this file system */
 	}
-	if (lock_file(lock, dir, has_first, holder) == 0)
+	if (is_taken) {
+		read_holder(*file, holder);
+		error = EWOULDBLOCK;
+	} else if (error == 0 ||
+		   (has_first &&
+		       (error == ENOLCK || error == EROFS || error == ENOSPC ||
+			   error == EDQUOT || error == EACCES)))
 		return 0;
-	saved = errno;
-	lock_release(lock, dir);
-	errno = saved;
+	lock_release(*file, dir);
+	errno = error;
 	return -1;
 }
 
 uint64_t
-lock_sign(const struct lock *lock, const char *ip)
+lock_sign(int file, const char *ip)
 {
 	char text[LOCK_TEXT_OCTETS];
 	time_t now = time(NULL);
@@ -112,8 +85,8 @@ lock_sign(const struct lock *lock, const char *ip)
 	struct tm utc;
 	size_t octets;
 
-	if (lock->file == -1 || gmtime_r(&now, &utc) == NULL)
-		return 0;
+	if (file == -1 || gmtime_r(&now, &utc) == NULL)
+		return listing_clock();
 	memset(text, ' ', sizeof(text));
 	octets = strftime(text, sizeof(text), "since=%Y-%m-%dT%H:%M:%SZ", &utc);
 	octets += (size_t)snprintf(text + octets, sizeof(text) - octets,
@@ -121,19 +94,15 @@ lock_sign(const struct lock *lock, const char *ip)
 	/* Always as long, so that nothing of an earlier text is left. */
 	text[octets] = ' ';
 	text[sizeof(text) - 1] = '\n';
-	if (pwrite(lock->file, text, sizeof(text), 0) == -1 ||
-	    fstat(lock->file, &st) == -1)
-		return 0;
+	if (pwrite(file, text, sizeof(text), 0) == -1 || fstat(file, &st) == -1)
+		return listing_clock();
 	return listing_nsec(&st.st_mtim);
 }
 
 void
-lock_release(struct lock *lock, int dir)
+lock_release(int file, int dir)
 {
-	if (lock->file != -1)
-		(void)close(lock->file);
-	lock->file = -1;
-	if (lock->has_first)
-		(void)flock(dir, LOCK_UN);
-	lock->has_first = false;
+	if (file != -1)
+		(void)close(file);
+	(void)flock(dir, LOCK_UN);
 }

@@ -7,7 +7,6 @@
  */
 #include "maildir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -20,6 +19,7 @@
 
 #include "log.h"
 #include "stream.h"
+#include "uidl.h"
 
 enum {
 	PATH_OCTETS = 4 + NAME_MAX + 1, /* "new/" and a name */
@@ -29,201 +29,124 @@ enum {
 	SAVE_MSEC = 10000
 };
 
-/* Which directories a listing leaves out, where it is of both. */
-static const bool none[2] = {false, false};
-
-/* The directories have changed since they were listed: the next session has
- * to list them. */
 static void
-distrust(struct maildrop *m)
+save(struct maildrop *m)
 {
-	memset(m->now.stamps, 0, sizeof(m->now.stamps));
-	m->is_changed = true;
+	index_save(&m->index, m->dir, &m->list);
+	m->saved_msec = now_msec();
 }
 
-/* The listing was made anew: what is known of a message's size is kept. */
-static void
-keep_size(struct listing *list, struct message *m, const struct listing *other,
-    const struct message *n)
+/* Reads what has changed since it was listed; `is_open`: the session works on
+ * the listing already, so that no message is added.  As listing_read. */
+static int
+look_again(struct maildrop *m, bool is_open)
 {
-	bool is_same =
-	    m->in_cur == n->in_cur &&
-	    strcmp(list->names + m->name, other->names + n->name) == 0;
+	struct listing now = {0}, *list = &m->list;
+	struct stamp *stamps = m->index.header.stamps;
+	bool is_same[2], had_twins = list->has_twins;
+	int result;
 
-	/* Of twins it may be another file. */
-	if (m->octets != OCTETS_UNKNOWN ||
-	    (!is_same && (list->has_twins || other->has_twins)))
-		return;
-	m->octets = n->octets;
-	m->file_octets = n->file_octets;
-	if (is_same)
-		m->stored = n->stored;
+	/* Of twins the listing has only one, which may lie in the other. */
+	if (had_twins)
+		memset(stamps, 0, 2 * sizeof(*stamps));
+	list->has_twins = had_twins && is_open;
+	result = listing_read(&now, m->dir, stamps, is_same);
+	if (result != -1 && listing_update(list, &now, is_same, !is_open) == -1)
+		result = -1;
+	if (result == -1)
+		memset(stamps, 0, 2 * sizeof(*stamps));
+	listing_free(&now);
+	/* What has another name now may be another file, if it had twins. */
+	had_twins |= list->has_twins;
+	for (size_t i = 0; i < list->count && had_twins && !is_open; i++)
+		if (!list->messages[i].is_stored)
+			list->messages[i].octets = OCTETS_UNKNOWN;
+	return result;
 }
 
 /* Lists the Maildir, but for what the index knows of a directory that is as
  * it was.  0, or -1 with errno. */
 static int
-make_listing(struct maildrop *m, const bool is_fresh[2])
+make_listing(struct maildrop *m)
 {
-	bool keep[2] = {is_fresh[0], is_fresh[1]};
-	struct listing old;
-
-	memset(&m->list, 0, sizeof(m->list));
-	if (index_load(&m->index, &old) == -1) {
-		/* What is there is worth nothing. */
+	/* What cannot be loaded is worth nothing. */
+	if (index_load(&m->index, &m->list) == -1)
 		index_close(&m->index);
-		keep[0] = keep[1] = false;
+	if (look_again(m, false) == -1) {
+		if (m->index.fd == -1)
+			return -1;
+		/* Memory may do without it. */
+		index_close(&m->index);
+		return make_listing(m);
 	}
-	/* Of twins the index has only one, which may lie in the other. */
-	if (old.has_twins)
-		keep[0] = keep[1] = false;
-	for (size_t i = 0; i < old.count; i++)
-		if (keep[old.messages[i].in_cur] &&
-		    listing_copy(&m->list, &old, &old.messages[i]) == -1)
-			goto fail;
-	if (listing_read(&m->list, m->dir, keep, m->stamps, &m->is_quiet) == -1)
-		goto fail;
-	for (int i = 0; i < 2; i++) {
-		if (!keep[i] ||
-		    memcmp(&m->stamps[i], &m->index.header.stamps[i],
-			sizeof(m->stamps[i])) == 0)
-			continue;
-		/* It has changed since it was looked at. */
-		listing_free(&m->list);
-		listing_free(&old);
-		return make_listing(m, none);
-	}
-	listing_unite(&m->list);
-	listing_match(&m->list, &old, keep_size);
-	listing_free(&old);
-	m->count = m->list.count;
-	m->is_loaded = m->is_changed = true;
-	m->now.has_twins = m->list.has_twins;
-	memset(m->now.stamps, 0, sizeof(m->now.stamps));
-	if (m->is_quiet)
-		memcpy(m->now.stamps, m->stamps, sizeof(m->stamps));
+	m->index.header.listed_nsec = m->opened_nsec;
+	m->index.header.is_stale = false;
 	return 0;
-fail:
-	listing_free(&old);
-	return -1;
 }
 
 int
 maildir_open(struct maildrop *m, const char *ip, char *holder)
 {
-	bool is_fresh[2];
+	struct stamp stamps[2];
 
 	holder[0] = '\0';
 	m->saved_msec = now_msec();
 	if (lock_take(&m->lock, m->dir, holder) == -1 ||
-	    listing_stamp(m->dir, m->stamps) == -1)
+	    listing_stamp(m->dir, stamps) == -1)
 		return -1;
-	/* The file system's own clock, where it can be had. */
-	m->now.listed_nsec = lock_sign(&m->lock, ip);
-	if (m->now.listed_nsec == 0)
-		m->now.listed_nsec = listing_clock();
-	index_open(&m->index, m->dir);
-	for (int i = 0; i < 2; i++)
-		is_fresh[i] = index_is_fresh(
-		    &m->index, i, &m->stamps[i], m->now.listed_nsec);
-	if (!is_fresh[0] || !is_fresh[1])
-		return make_listing(m, is_fresh);
-	m->now = m->index.header;
-	m->count = m->now.count;
-	m->is_quiet = true;
+	m->opened_nsec = lock_sign(m->lock, ip);
+	index_open(&m->index, m->dir, m->opened_nsec);
+	m->count = m->index.header.count;
+	if (memcmp(stamps, m->index.header.stamps, sizeof(stamps)) == 0)
+		return 0;
+	if (make_listing(m) == -1)
+		return -1;
+	m->count = m->list.count;
+	m->is_loaded = true;
 	return 0;
 }
 
 int
 maildir_load(struct maildrop *m)
 {
-	struct stamp stamps[2];
-	size_t count = m->count;
-
 	if (m->is_loaded)
 		return 0;
-	if (index_load(&m->index, &m->list) == 0) {
-		m->is_loaded = true;
-		return 0;
+	if (index_load(&m->index, &m->list) == -1) {
+		/* Damage behind the header: list after all. */
+		index_close(&m->index);
+		if (make_listing(m) == -1)
+			return -1;
+		save(m);
 	}
-	/* Damage behind the header: list after all.  The client knows the
-	 * count of messages; it must be the same ones. */
-	index_discard(&m->index, m->dir);
-	memcpy(stamps, m->stamps, sizeof(stamps));
-	if (make_listing(m, none) == -1)
-		return -1;
-	if (m->count == count && listing_same_stamps(stamps, m->stamps))
-		return 0;
-	m->is_loaded = m->is_changed = false;
+	/* All that the client knows is how many messages there are. */
+	m->is_loaded = m->list.count == m->count;
 	errno = EIO;
-	return -1;
-}
-
-/* Message m of the snapshot is message n now. */
-static void
-note_name(struct listing *list, struct message *m, const struct listing *other,
-    const struct message *n)
-{
-	const char *name = other->names + n->name;
-	int64_t place = m->name;
-
-	if (strcmp(list->names + m->name, name) != 0)
-		place = listing_add_name(list, name);
-	if (place == -1)
-		return;
-	if (m->in_cur != n->in_cur || m->name != (uint32_t)place)
-		m->stored = NOT_STORED;
-	m->in_cur = n->in_cur;
-	m->name = (uint32_t)place;
-}
-
-/* Notes where messages are now that were renamed since the listing was made.
- * 0 if message idx is among them, or may be, since a busy directory can hide
- * it; or -1 with errno, ENOENT if it is gone. */
-static int
-find_again(struct maildrop *m, size_t idx)
-{
-	struct listing now = {0};
-	struct stamp stamps[2];
-	bool is_found;
-
-	errno = ENOENT;
-	if (m->is_quiet && listing_stamp(m->dir, stamps) == 0 &&
-	    listing_same_stamps(stamps, m->stamps))
-		return -1;
-	if (listing_read(&now, m->dir, none, m->stamps, &m->is_quiet) == -1)
-		return -1;
-	listing_unite(&now);
-	m->list.has_twins |= now.has_twins;
-	listing_match(&m->list, &now, note_name);
-	is_found = listing_search(&now, maildir_name(m, idx)) < now.count;
-	listing_free(&now);
-	distrust(m);
-	errno = ENOENT;
-	return is_found || !m->is_quiet ? 0 : -1;
+	return m->is_loaded ? 0 : -1;
 }
 
 /* After a call on message idx failed: whether to try it again, since the
- * message has another name now.  Sets errno to EAGAIN where others rename it
- * faster than it can be found. */
+ * message has another name now, or may have, since a busy directory can hide
+ * it.  Sets errno to EAGAIN where others rename it faster than it can be
+ * found. */
 static bool
 is_elsewhere(struct maildrop *m, size_t idx, unsigned *tries)
 {
+	struct message *message = &m->list.messages[idx];
+	int result;
+
 	if (errno != ENOENT)
 		return false;
 	if (++*tries > FIND_TRIES) {
 		errno = EAGAIN;
 		return false;
 	}
-	return find_again(m, idx) == 0;
-}
-
-static void
-save(struct maildrop *m)
-{
-	index_save(&m->index, m->dir, &m->list, &m->now);
-	m->is_changed = false;
-	m->saved_msec = now_msec();
+	message->is_there = false;
+	m->index.header.is_stale = true;
+	result = look_again(m, true);
+	if (result == -1)
+		return false;
+	errno = ENOENT;
+	return result == 1 || message->is_there;
 }
 
 const char *
@@ -233,15 +156,15 @@ maildir_name(const struct maildrop *m, size_t idx)
 }
 
 static const char *
-path_of(const struct maildrop *m, size_t idx, char path[PATH_OCTETS])
+path_of(const struct listing *list, size_t idx, char path[PATH_OCTETS])
 {
-	const char *name = maildir_name(m, idx);
+	const char *name = list->names + list->messages[idx].name;
 
 	/* An index may have been forged: nothing but a message's name. */
 	if (*name == '.' || strchr(name, '/') != NULL)
 		name = "";
 	(void)snprintf(path, PATH_OCTETS, "%s/%s",
-	    directories[m->list.messages[idx].in_cur], name);
+	    directories[list->messages[idx].in_cur], name);
 	return path;
 }
 
@@ -283,13 +206,11 @@ maildir_own_uid(const char *name, char uid[UID_OCTETS + 1])
 void
 maildir_uid(struct maildrop *m, size_t idx, char uid[UID_OCTETS + 1])
 {
-	const char *given = NULL;
-
-	uidl_load(&m->uidl, m->dir, &m->list);
-	if (m->uidl.count > 0)
-		given = uidl_find(&m->uidl, maildir_name(m, idx));
-	if (given != NULL)
-		(void)snprintf(uid, UID_OCTETS + 1, "%s", given);
+	if (!m->has_uids)
+		m->uids = uidl_load(m->dir, &m->list);
+	m->has_uids = true;
+	if (m->uids != NULL && m->uids[idx] != NULL)
+		(void)snprintf(uid, UID_OCTETS + 1, "%s", m->uids[idx]);
 	else
 		maildir_own_uid(maildir_name(m, idx), uid);
 }
@@ -302,16 +223,9 @@ maildir_open_message(struct maildrop *m, size_t idx, struct stat *st)
 	int fd;
 
 	do
-		fd = openat(m->dir, path_of(m, idx, path),
-		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		fd = listing_open(
+		    m->dir, path_of(&m->list, idx, path), O_RDONLY, st);
 	while (fd == -1 && is_elsewhere(m, idx, &tries));
-	if (fd == -1)
-		return -1;
-	if (fstat(fd, st) == -1 || !S_ISREG(st->st_mode)) {
-		(void)close(fd);
-		errno = EPERM;
-		return -1;
-	}
 	return fd;
 }
 
@@ -323,8 +237,7 @@ maildir_set_octets(
 
 	message->octets = octets;
 	message->file_octets = (uint64_t)st->st_size;
-	message->stored = NOT_STORED;
-	m->is_changed = true;
+	message->is_stored = false;
 }
 
 uint64_t
@@ -340,7 +253,7 @@ maildir_octets(struct maildrop *m, size_t idx)
 	if (message->octets != OCTETS_UNKNOWN)
 		return message->octets;
 	fd = maildir_open_message(m, idx, &st);
-	if (fd == -1 && fstatat(m->dir, path_of(m, idx, path), &st,
+	if (fd == -1 && fstatat(m->dir, path_of(&m->list, idx, path), &st,
 			    AT_SYMLINK_NOFOLLOW) == -1)
 		return 0;
 	if (fd != -1) {
@@ -387,8 +300,8 @@ count_all(struct maildrop *m)
 int
 maildir_total(struct maildrop *m, uint64_t *octets)
 {
-	*octets = m->now.octets;
-	if (!m->is_loaded && m->now.unsized == 0)
+	*octets = m->index.header.octets;
+	if (!m->is_loaded && m->index.header.unsized == 0)
 		return 0;
 	if (maildir_load(m) == -1)
 		return -1;
@@ -420,26 +333,21 @@ maildir_is_seen(const struct maildrop *m, size_t idx)
 static void
 remove_twins(struct maildrop *m, const char *name, const struct stat *st)
 {
-	struct listing list = {0};
-	struct stamp stamps[2];
+	struct listing now = {0};
+	struct stamp stamps[2] = {{0}};
 	char path[PATH_OCTETS];
+	bool is_same[2];
 	struct stat twin;
-	bool is_quiet;
 
-	if (listing_read(&list, m->dir, none, stamps, &is_quiet) == -1)
-		return;
-	for (size_t i = listing_search(&list, name); i < list.count; i++) {
-		const char *other = list.names + list.messages[i].name;
-
-		if (!listing_same_base(other, name))
-			break;
-		(void)snprintf(path, sizeof(path), "%s/%s",
-		    directories[list.messages[i].in_cur], other);
-		if (fstatat(m->dir, path, &twin, AT_SYMLINK_NOFOLLOW) == 0 &&
+	if (listing_read(&now, m->dir, stamps, is_same) == -1)
+		now.total = 0;
+	for (size_t i = 0; i < now.total; i++)
+		if (listing_same_base(now.names + now.messages[i].name, name) &&
+		    fstatat(m->dir, path_of(&now, i, path), &twin,
+			AT_SYMLINK_NOFOLLOW) == 0 &&
 		    twin.st_dev == st->st_dev && twin.st_ino == st->st_ino)
 			(void)unlinkat(m->dir, path, 0);
-	}
-	listing_free(&list);
+	listing_free(&now);
 }
 
 int
@@ -452,8 +360,8 @@ maildir_remove(struct maildrop *m, size_t idx)
 	int result;
 
 	do {
-		result = fstatat(
-		    m->dir, path_of(m, idx, path), &st, AT_SYMLINK_NOFOLLOW);
+		result = fstatat(m->dir, path_of(&m->list, idx, path), &st,
+		    AT_SYMLINK_NOFOLLOW);
 		if (result == 0)
 			result = unlinkat(m->dir, path, 0);
 	} while (result == -1 && is_elsewhere(m, idx, &tries));
@@ -467,8 +375,8 @@ maildir_remove(struct maildrop *m, size_t idx)
 	}
 	if (m->list.has_twins)
 		remove_twins(m, maildir_name(m, idx), &st);
-	m->list.messages[idx].is_gone = true;
-	distrust(m);
+	m->list.messages[idx].is_there = false;
+	m->index.header.is_stale = true;
 	return 1;
 }
 
@@ -514,23 +422,19 @@ maildir_mark_seen(struct maildrop *m, size_t idx)
 	struct message *message = &m->list.messages[idx];
 	char from[PATH_OCTETS], to[PATH_OCTETS + 8];
 	unsigned tries = 0;
-	int64_t place;
 	int result;
 
 	do {
 		if (!seen_name(m, idx, to))
 			return 0;
-		result = rename_new(m->dir, path_of(m, idx, from), to);
+		result = rename_new(m->dir, path_of(&m->list, idx, from), to);
 	} while (result == -1 && is_elsewhere(m, idx, &tries));
 	if (result == -1)
 		return errno == ENOENT ? 0 : -1;
-	distrust(m);
-	place = listing_add_name(&m->list, to + 4);
-	if (place != -1) {
-		message->name = (uint32_t)place;
-		message->in_cur = true;
-	}
-	message->stored = NOT_STORED;
+	m->index.header.is_stale = true;
+	/* Short of memory it is not known where it is, and need not be. */
+	message->is_stored = false;
+	(void)listing_rename(&m->list, message, to + 4, true);
 	return 1;
 }
 
@@ -539,28 +443,29 @@ maildir_adjust_quota(struct maildrop *m)
 {
 	char line[64];
 	struct stat st;
-	int fd, octets, result = -1;
+	int fd, octets;
+	bool is_written;
 
 	if (m->removed == 0)
 		return 0;
-	fd = openat(m->dir, "maildirsize",
-	    O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	fd = listing_open(m->dir, "maildirsize", O_WRONLY | O_APPEND, &st);
 	if (fd == -1)
 		return errno == ENOENT ? 0 : -1;
 	octets = snprintf(line, sizeof(line), "-%llu -%llu\n",
 	    (unsigned long long)m->removed_octets,
 	    (unsigned long long)m->removed);
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	    write(fd, line, (size_t)octets) == octets)
-		result = 0;
+	is_written = write(fd, line, (size_t)octets) == octets;
 	(void)close(fd);
-	return result;
+	return is_written ? 0 : -1;
 }
 
 void
 maildir_close(struct maildrop *m)
 {
-	if (m->is_changed)
+	if (m->is_loaded)
 		save(m);
-	lock_release(&m->lock, m->dir);
+	/* Once it is unlocked it may be another session's. */
+	m->is_loaded = false;
+	lock_release(m->lock, m->dir);
+	m->lock = -1;
 }

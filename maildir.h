@@ -11,7 +11,6 @@
 #include "index.h"
 #include "listing.h"
 #include "lock.h"
-#include "uidl.h"
 
 enum {
 	UID_OCTETS = 70, /* RFC 1939 section 7 */
@@ -20,18 +19,16 @@ enum {
 
 /* A maildrop: the snapshot that a session works on. */
 struct maildrop {
-	int dir; /* which it stays open for */
-	struct lock lock;
+	int dir;	/* which it stays open for */
+	int lock;	/* the lock file, or -1 */
 	size_t count;	/* messages, deleted ones too */
 	bool is_loaded; /* and `list` says which */
 	struct listing list;
-	struct stamp stamps[2]; /* of new and cur, when last listed */
-	bool is_quiet;		/* and nothing changed meanwhile */
-	struct index index;
-	struct index_header now; /* what the index is to say */
-	bool is_changed;	 /* and does not say yet */
-	int64_t saved_msec;	 /* when it was written last */
-	struct uidl uidl;
+	struct index index;   /* its stamps are those of the last listing */
+	uint64_t opened_nsec; /* by the file system's clock */
+	int64_t saved_msec;   /* when the index was written last */
+	const char **uids;    /* by idx, from pop3d.uidl; or NULL */
+	bool has_uids;	      /* that file has been looked for */
 	uint64_t removed, removed_octets; /* as a quota counts them */
 	char buffer[READ_OCTETS];
 };

@@ -21,33 +21,14 @@
 
 enum { FILE_OCTETS_MOST = 256 * 1024 * 1024 };
 
-struct uidl_entry {
+struct entry {
 	const char *name, *uid;
 };
 
 static int
-by_name(const void *a, const void *b)
-{
-	const struct uidl_entry *x = a, *y = b;
-	int order = strcmp(x->name, y->name);
-
-	/* Of two the first in the file comes first. */
-	return order != 0 ? order : (x->uid > y->uid) - (x->uid < y->uid);
-}
-
-static int
 by_uid(const void *a, const void *b)
 {
-	const struct uidl_entry *x = a, *y = b;
-	int order = strcmp(x->uid, y->uid);
-
-	return order != 0 ? order : (x->uid > y->uid) - (x->uid < y->uid);
-}
-
-static int
-same_uid(const void *a, const void *b)
-{
-	const struct uidl_entry *x = a, *y = b;
+	const struct entry *x = a, *y = b;
 
 	return strcmp(x->uid, y->uid);
 }
@@ -70,36 +51,34 @@ is_uid(const char *uid)
 	return octets >= 1 && octets <= UID_OCTETS;
 }
 
-/* Reads the whole file into u->text, with a NUL behind it.  Returns its
- * octets; 0 if there is none that can be read. */
-static size_t
-read_file(struct uidl *u, int dir)
+/* The whole file, with a NUL behind it, and its octets; NULL if there is none
+ * that can be read. */
+static char *
+read_file(int dir, size_t *octets)
 {
-	int fd = openat(
-	    dir, UIDL_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	size_t octets = 0;
-	struct stat st = {0};
-	ssize_t n = 0;
+	struct stat st;
+	char *text = NULL;
+	ssize_t n = -1;
+	int fd = listing_open(dir, UIDL_NAME, O_RDONLY, &st);
 
 	if (fd == -1 && errno == ENOENT)
-		return 0;
-	if (fd != -1 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	    st.st_size <= FILE_OCTETS_MOST)
-		u->text = malloc((size_t)st.st_size + 1);
-	while (u->text != NULL && (n = read(fd, u->text + octets,
-				       (size_t)st.st_size - octets)) > 0)
-		octets += (size_t)n;
-	if (u->text == NULL || n == -1)
+		return NULL;
+	if (fd != -1 && st.st_size <= FILE_OCTETS_MOST)
+		text = malloc((size_t)st.st_size + 1);
+	if (text != NULL)
+		n = pread(fd, text, (size_t)st.st_size, 0);
+	if (n == -1)
 		log_error("cannot read", UIDL_NAME);
 	if (fd != -1)
 		(void)close(fd);
-	return octets;
+	*octets = n == -1 ? 0 : (size_t)n;
+	return text;
 }
 
 /* Makes one line, of that many octets, an entry; the name ends at the last
  * blank. */
 static bool
-parse_line(struct uidl *u, char *line, size_t octets)
+parse_line(struct entry *e, char *line, size_t octets)
 {
 	char *blank;
 
@@ -109,114 +88,113 @@ parse_line(struct uidl *u, char *line, size_t octets)
 	    !is_uid(blank + 1))
 		return false;
 	*blank = '\0';
-	line[listing_base_octets(line)] = '\0';
-	u->entries[u->count].name = line;
-	u->entries[u->count++].uid = blank + 1;
+	*e = (struct entry){line, blank + 1};
 	return true;
 }
 
-static void
-parse(struct uidl *u, size_t octets)
+/* Makes entries of the lines; returns their number. */
+static size_t
+parse(char *text, size_t octets, struct entry *entries)
 {
-	size_t lines = 1;
+	size_t count = 0, length;
 
-	for (size_t i = 0; i < octets; i++)
-		lines += u->text[i] == '\n';
-	u->entries = calloc(lines, sizeof(*u->entries));
-	for (size_t at = 0; at < octets && u->entries != NULL;) {
-		char *line = u->text + at;
+	for (size_t at = 0; at < octets; at += length + 1) {
+		char *line = text + at;
 		const char *lf = memchr(line, '\n', octets - at);
-		size_t length = lf != NULL ? (size_t)(lf - line) : octets - at;
 
-		if (length > 0 && !parse_line(u, line, length))
+		length = lf != NULL ? (size_t)(lf - line) : octets - at;
+		if (length == 0)
+			continue;
+		if (parse_line(&entries[count], line, length))
+			count++;
+		else
 			complain("not a name and a unique-id", line);
-		at += length + 1;
 	}
+	return count;
 }
 
-/* Sorts, and removes all but the first of equals. */
-static void
-unite(struct uidl *u, int (*compare)(const void *, const void *), bool is_name)
+/* Sorts by unique-id, and removes all but the first of equals. */
+static size_t
+unite(struct entry *entries, size_t count)
 {
 	size_t kept = 0;
 
-	if (u->count > 0)
-		qsort(u->entries, u->count, sizeof(*u->entries), compare);
-	for (size_t i = 0; i < u->count; i++) {
-		const struct uidl_entry *e = &u->entries[i];
-		const struct uidl_entry *last = &u->entries[kept - (kept > 0)];
+	if (count > 0)
+		qsort(entries, count, sizeof(*entries), by_uid);
+	for (size_t i = 0; i < count; i++) {
+		struct entry *last = &entries[kept - (kept > 0)];
 
-		if (kept > 0 && strcmp(is_name ? e->name : e->uid,
-				    is_name ? last->name : last->uid) == 0)
-			complain("given twice", is_name ? e->name : e->uid);
-		else
-			u->entries[kept++] = *e;
+		if (kept == 0 || by_uid(last, &entries[i]) != 0) {
+			entries[kept++] = entries[i];
+			continue;
+		}
+		complain("given twice", last->uid);
+		if (entries[i].uid < last->uid)
+			*last = entries[i];
 	}
-	u->count = kept;
+	return kept;
 }
 
-/* Removes entries, sorted by unique-id, whose unique-id another message has
- * by its own name. */
+/* Takes the names off entries, sorted by unique-id, whose unique-id another
+ * message has by its own name. */
 static void
-refuse_taken(struct uidl *u, const struct listing *list)
+refuse_taken(struct entry *entries, size_t count, const struct listing *list)
 {
 	char own[UID_OCTETS + 1];
-	struct uidl_entry key = {"", own}, *e;
-	size_t kept = 0;
+	struct entry key = {"", own}, *e;
 
-	for (size_t i = 0; i < list->count && u->count > 0; i++) {
-		const char *name = list->names + list->messages[i].name;
+	for (size_t i = 0; i < list->count && count > 0; i++) {
+		struct message *m = &list->messages[i];
 
-		maildir_own_uid(name, own);
-		e = bsearch(&key, u->entries, u->count, sizeof(*e), same_uid);
+		maildir_own_uid(list->names + m->name, own);
+		e = bsearch(&key, entries, count, sizeof(*e), by_uid);
 		if (e == NULL || e->name == NULL ||
-		    (strncmp(e->name, name, strlen(e->name)) == 0 &&
-			listing_base_octets(name) == strlen(e->name)))
+		    listing_search(list, e->name) == m)
 			continue;
 		complain("the unique-id of another message", own);
 		e->name = NULL;
 	}
-	for (size_t i = 0; i < u->count; i++)
-		if (u->entries[i].name != NULL)
-			u->entries[kept++] = u->entries[i];
-	u->count = kept;
 }
 
-void
-uidl_load(struct uidl *u, int dir, const struct listing *list)
+const char **
+uidl_load(int dir, const struct listing *list)
 {
-	size_t octets;
+	struct entry *entries;
+	const char **uids;
+	size_t octets, count, lines = 1;
+	char *text = read_file(dir, &octets);
 
-	if (u->is_loaded)
-		return;
-	u->is_loaded = true;
-	octets = read_file(u, dir);
-	if (octets == 0)
-		return;
-	parse(u, octets);
-	unite(u, by_uid, false);
-	refuse_taken(u, list);
-	unite(u, by_name, true);
-}
-
-const char *
-uidl_find(const struct uidl *u, const char *name)
-{
-	size_t octets = listing_base_octets(name), low = 0, high = u->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const char *candidate = u->entries[middle].name;
-		int order = strncmp(candidate, name, octets);
-
-		if (order == 0)
-			order = candidate[octets] != '\0';
-		if (order == 0)
-			return u->entries[middle].uid;
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
+	if (text == NULL)
+		return NULL;
+	for (size_t i = 0; i < octets; i++)
+		lines += text[i] == '\n';
+	entries = calloc(lines, sizeof(*entries));
+	uids = calloc(list->count + 1, sizeof(*uids));
+	if (entries == NULL || uids == NULL) {
+		log_error("cannot read", UIDL_NAME);
+		free(text);
+		free(entries);
+		free(uids);
+		return NULL;
 	}
-	return NULL;
+	count = unite(entries, parse(text, octets, entries));
+	refuse_taken(entries, count, list);
+	for (size_t i = 0; i < count; i++) {
+		const struct entry *e = &entries[i];
+		const struct message *m = NULL;
+		const char **uid;
+
+		if (e->name != NULL)
+			m = listing_search(list, e->name);
+		if (m == NULL)
+			continue;
+		uid = &uids[m - list->messages];
+		if (*uid != NULL)
+			complain("given twice", e->name);
+		/* The first in the file counts. */
+		if (*uid == NULL || e->uid < *uid)
+			*uid = e->uid;
+	}
+	free(entries);
+	return uids;
 }

@@ -181,6 +181,19 @@ answers() {
 	oracle forged "$HOME_DIR/forged"
 }
 
+@test "DESIGN 6: an index of 4 GiB that is a hole takes no memory" {
+	oracle sparse "$MAIL"
+}
+
+@test "DESIGN 6: records older than the header, on the same place, are noticed" {
+	oracle torn "$MAIL"
+}
+
+@test "DESIGN 6: memory too short for the index refuses nobody" {
+	[ -z "${ASAN_OPTIONS-}" ] || skip "the sanitizers need all memory"
+	oracle short "$MAIL"
+}
+
 @test "DESIGN 6: an index that is a link, a FIFO, a directory does no harm" {
 	local what
 

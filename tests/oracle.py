@@ -10,6 +10,9 @@ oracle.py check MAILDIR ...        one session each, whose answers must be right
 oracle.py settle MAILDIR ...       waits until an index may be believed
 oracle.py lying MAILDIR [future]   an index that says 123456 octets
 oracle.py ticks MAILDIR            changes in the same tick as index writes
+oracle.py sparse MAILDIR           a huge index that is a hole
+oracle.py torn MAILDIR             a header that is newer than the records
+oracle.py short MAILDIR            an index too large for the memory there is
 
 Runs as the mailbox's owner; $POP3D_BIN/pop3d is under test.  A first line of
 output says what was done; exit code 1 and a text if something is wrong.
@@ -17,6 +20,7 @@ output says what was done; exit code 1 and a text if something is wrong.
 import os
 import random
 import re
+import resource
 import struct
 import subprocess
 import sys
@@ -156,13 +160,12 @@ def put(maildir, path, data):
 
 # pop3d.index itself.
 
-MAGIC, ORDER = b"pop3dix1", 0x01020304
-HEADER = struct.Struct("=8sII4Q4Q4Q3Q")
-FIELDS = ("magic order blocks count octets unsized end new_device new_inode "
-          "new_modified new_changed cur_device cur_inode cur_modified "
-          "cur_changed listed has_twins sum").split()
-BLOCK = struct.Struct("=IIQQ")
-ENTRY = struct.Struct("=QQII")
+MAGIC = int.from_bytes(b"pop3dix2", "little")
+HEADER = struct.Struct("=16QIIQ")
+FIELDS = ("magic count octets unsized end room records_sum new_device "
+          "new_inode new_modified new_changed cur_device cur_inode "
+          "cur_modified cur_changed listed has_twins is_stale sum").split()
+RECORD = struct.Struct("=QQHBB")
 MOST = 2**64 - 1
 
 
@@ -174,27 +177,32 @@ def checksum(data, value):
     return value
 
 
-def make_block(entries, removed=(), **lies):
-    """A block of (name, octets, in_cur[, place]) and removed indices."""
-    names, packed = b"", b""
-    for name, octets, in_cur, *place in entries:
-        packed += ENTRY.pack(octets, octets, place[0] if place else len(names),
-                             in_cur)
-        names += name + b"\0"
-    names = lies.get("names", names.ljust(len(names) // 8 * 8 + 8, b"\0"))
-    rest = struct.pack("=%dI" % len(removed), *removed)
-    rest += bytes(len(rest) % 8) + packed + names
-    head = struct.pack("=IIQ", lies.get("claimed", len(removed)),
-                       lies.get("added", len(entries)),
-                       lies.get("names_octets", len(names)))
-    return head + struct.pack("=Q", checksum(rest, checksum(head, 1))) + rest
+def make_record(name, octets, in_cur, **lies):
+    name += bytes(8 - (RECORD.size + len(name)) % 8)
+    name = lies.get("text", name)
+    return RECORD.pack(octets, octets, lies.get(
+        "length", min(RECORD.size + len(name), 65528)), lies.get(
+            "is_there", 1), in_cur) + name
 
 
-def make_index(maildir, parts, lies):
-    """Of that many blocks, over the stamps that the Maildir has."""
-    fields = {"magic": MAGIC, "order": ORDER, "blocks": len(parts), "unsized": 0,
-              "end": HEADER.size + sum(map(len, parts)), "has_twins": 0,
-              "listed": time.time_ns() - 10**7}
+def make_records(entries, **lies):
+    """Of (name, octets, in_cur)."""
+    return b"".join(make_record(*e, **lies) for e in entries)
+
+
+def read_records(data):
+    at = HEADER.size
+    while at < len(data):
+        record = RECORD.unpack(data[at:at + RECORD.size])
+        yield record + (data[at + RECORD.size:at + record[2]].rstrip(b"\0"),)
+        at += record[2]
+
+
+def make_index(maildir, records, lies):
+    """Of those records, over the stamps that the Maildir has."""
+    fields = {"magic": MAGIC, "unsized": 0, "room": 100,
+              "end": HEADER.size + len(records), "has_twins": 0,
+              "is_stale": 0, "listed": time.time_ns() - 10**7}
     for folder in ("new", "cur"):
         st = os.stat(maildir + b"/" + folder.encode())
         fields.update({folder + "_device": st.st_dev,
@@ -202,9 +210,11 @@ def make_index(maildir, parts, lies):
                        folder + "_modified": st.st_mtime_ns,
                        folder + "_changed": st.st_ctime_ns})
     fields.update(lies)
+    fields["records_sum"] = checksum(
+        records[:max(0, fields["end"] - HEADER.size)], 1)
     header = HEADER.pack(*[fields.get(f, 0) for f in FIELDS])
     header = header[:-8] + struct.pack("=Q", checksum(header[:-8], 1))
-    return header + b"".join(parts)
+    return header + records
 
 
 def write_index(maildir, data):
@@ -222,7 +232,8 @@ def make_maildir(maildir, count):
 
 
 def damage(how, maildir):
-    """The index of a small Maildir, of two blocks, one of which removes."""
+    """The index of a small Maildir, changed by two records, of which one
+    removes."""
     make_maildir(maildir, 18)
     check(maildir, "without an index")
     os.unlink(maildir + b"/new/4.a")
@@ -231,9 +242,10 @@ def damage(how, maildir):
     settle(maildir)
     check(maildir, "once settled")
     good = open(maildir + INDEX, "rb").read()
-    fields = dict(zip(FIELDS, HEADER.unpack(good[:HEADER.size])))
-    if fields["blocks"] != 2:
-        raise Wrong("the index has %d blocks" % fields["blocks"])
+    changes = [record[3:] for record in read_records(good)][18:]
+    if changes != [(0, 0, b"4.a"), (1, 0, b"30.z")] and \
+            changes != [(1, 0, b"30.z"), (0, 0, b"4.a")]:
+        raise Wrong("the changes of the index are %r" % changes)
     before = stat_index(maildir)
     check(maildir, "unchanged")
     if stat_index(maildir) != before:
@@ -265,14 +277,13 @@ def damage(how, maildir):
             ("swapped", good[:400] + good[408:416] + good[400:408] + good[416:]),
             ("the header twice", good[:HEADER.size] + good),
             ("no header", good[HEADER.size:]),
-            ("blocks swapped, header right", good[:HEADER.size] + good[-72:] +
-             good[HEADER.size:-72]),
-            ("text", b"pop3dix1\n" * 100),
+            ("records swapped, header right", good[:HEADER.size] +
+             good[-56:] + good[HEADER.size:-56]),
+            ("text", b"pop3dix2\n" * 100),
             ("all zeros", bytes(len(good))),
             ("other byte order", b"".join(
-                [good[:8], good[11:7:-1], good[15:11:-1]] +
-                [good[i:i + 8][::-1] for i in range(16, len(good), 8)])),
-            ("another version", b"pop3dix2" + good[8:]),
+                good[i:i + 8][::-1] for i in range(0, len(good), 8))),
+            ("another version", b"pop3dix1" + good[8:]),
         ] + [("noise %d" % i, rest.randbytes(rest.randrange(3000)))
              for i in range(50)] \
           + [("noise %d behind the header" % i,
@@ -310,27 +321,33 @@ def lying(maildir, in_future):
 
 
 def lies(count):
-    """Name, arguments of make_index or None for a block's; whether answers
-    have to be right at once ("right"), in the next session ("next"), or once
-    the Maildir has changed ("later"); entries are those of make_maildir."""
+    """Name; whether answers have to be right at once ("right"), in the next
+    session ("next"), or once the Maildir has changed ("later"); records, and
+    lies of the header; the right entries are those of make_maildir."""
     good = [(b"%d.b:2,S" % i if i % 2 else b"%d.a" % i,
              len(wire(b"A: %d\n\n.x\r\n" % i + b"y\n" * i)), i % 2)
             for i in range(count)]
-    block = make_block(good)
+    all_good = make_records(good)
 
     def name(text):
-        return [make_block(good[:2] + [(text, 5, 0)] + good[3:])], {}
+        return make_records(good[:2] + [(text, 5, 0)] + good[3:]), {}
 
     def size(value):
-        return [make_block([(n, value, c) for n, _, c in good])], {}
+        return make_records([(n, value, c) for n, _, c in good]), {}
 
-    yield "nothing wrong", "right", [block], {}
-    yield "two blocks", "right", [make_block(good[:3] + good[4:]),
-                                  make_block(good[3:4])], {}
-    yield "removed and added again", "right", [
-        block, make_block(good[2:4], (2, 3))], {}
-    yield "removed all", "right", [
-        block, make_block(good, tuple(range(count)))], {}
+    def gone(entries):
+        return make_records(entries, is_there=0)
+
+    yield "nothing wrong", "right", all_good, {}
+    yield "one appended", "right", make_records(
+        good[:3] + good[4:] + good[3:4]), {}
+    yield "removed and added again", "right", \
+        all_good + gone(good[2:4]) + make_records(good[2:4]), {}
+    yield "removed all", "right", all_good + gone(good) + all_good, {}
+    yield "removed what is not there", "right", \
+        all_good + gone([(b"2.c", 5, 0), (b"9.z", 5, 1)]), {}
+    yield "added, renamed and removed", "right", all_good + make_records(
+        [(b"9.z", 5, 0), (b"9.z:2,S", 6, 1)]) + gone([(b"9.z:2,", 7, 0)]), {}
     for text in (b"../../secret", b"../secret", b"../new/0.a", b"/etc/passwd",
                  b"0.a/../../../secret", b"..", b".", b"", b".hidden",
                  b"x" * 255, b"x" * 300, b"1" * 300, b"9" * 70000, b"/", b"new",
@@ -339,65 +356,58 @@ def lies(count):
         yield ("name %r" % text[:30], "later") + name(text)
     for value in (0, MOST, MOST - 1, 2**63, 2**63 - 1, 2**32):
         yield ("sizes %d" % value, "sizes") + size(value)
-    yield "the sum too large", "sizes", [block], {"octets": MOST}
+    yield "the sum too large", "sizes", all_good, {"octets": MOST}
     yield "all sizes unknown", "right", size(MOST)[0], {"unsized": count}
-    for number in (0, 1, count - 1, count + 1, 1000, 2**32 - 1):
-        yield "count %d" % number, "next", [block], {"count": number}
-    for number in (2**32, 2**63, MOST):
-        yield "count %d" % number, "right", [block], {"count": number}
-    yield "blocks 0", "right", [block], {"blocks": 0}
-    yield "no blocks", "next", [], {}
-    for number in (2, 33, 2**31, 2**32 - 1):
-        yield "blocks %d" % number, "right", [block], {"blocks": number}
-    yield "fewer blocks than there are", "right", [
-        block, make_block(good[2:3], (2,))], {"blocks": 1}
-    yield "very many blocks", "right", [block] + [make_block([])] * 10000, {}
-    end = HEADER.size + len(block)
+    for number in (0, 1, count - 1, count + 1):
+        yield "count %d" % number, "next", all_good, {"count": number}
+        # STAT, too, has to look.
+        yield "count %d, sizes unknown" % number, "next", all_good, {
+            "count": number, "unsized": 1}
+    for number in (1000, 2**32 - 1, 2**32, 2**63, MOST):
+        yield "count %d" % number, "right", all_good, {"count": number}
+    for number in (0, 1, 2**32, MOST):
+        yield "room %d" % number, "right", all_good, {"room": number}
+    yield "no records", "right", b"", {}
+    yield "fewer than there are", "right", all_good + gone(good[2:3]), {
+        "end": HEADER.size + len(all_good)}
+    yield "very many records", "right", \
+        (gone(good[:2]) + all_good) * 10000, {}
+    end = HEADER.size + len(all_good)
     for number in (0, 8, HEADER.size - 1, HEADER.size, end - 1, end - 8, end + 1,
                    end + 8, 2**32 + end, 2**63, MOST):
-        yield "end %d" % number, "right", [block], {"end": number}
-    yield "unsorted", "later", [make_block(good[::-1])], {}
-    yield "one twice", "later", [
-        make_block(good[:2] + good[1:2] + good[3:])], {}
-    yield "all the same", "later", [make_block(good[:1] * count)], {}
-    yield "in two blocks", "later", [
-        make_block(good[:4]), make_block(good[2:4])], {}
-    octets = struct.unpack("=Q", block[8:16])[0]
-    for place in (octets, octets - 1, octets + 1, octets * 2, 2**31, 2**32 - 1):
-        yield "a name at %d" % place, \
-            "later" if place < octets else "right", [
-                make_block(good[:-1] + [good[-1] + (place,)])], {}
-    yield "a name with no NUL", "right", [
-        make_block(good, names=b"a" * octets)], {}
-    yield "names, all of the same place", "later", [
-        make_block([g + (0,) for g in good])], {}
-    for removed in ((3, 2), (2, 2), (count,), (2**32 - 1,), (0, 1, count + 7),
-                    tuple(range(count + 1)), (2, 3, 2)):
-        yield "removed %r" % (removed,), "right", [
-            block, make_block(good[:len(removed)], removed)], {}
-    for number in (1, 2, 7, 2**31, 2**32 - 2, 2**32 - 1):
-        for entries in ([], good):
-            yield "removed %d, added %d" % (number, len(entries)), "right", [
-                block, make_block(entries, claimed=number)], {}
-        # At the very end of the file, and as if they went on behind it.
-        yield "removed %d at the end" % number, "right", [
-            block, make_block([], names=struct.pack("=2I", 0, 1),
-                              claimed=number)], {}
-        yield "added %d" % number, "right", [
-            make_block(good, added=number)], {}
-    for number in (0, 7, octets - 8, octets + 8, octets + 1, 2**32, 2**63,
-                   MOST - 7, MOST):
-        yield "names of %d octets" % number, "right", [
-            make_block(good, names_octets=number)], {}
-    yield "not there", "later", [
-        make_block([(b"1000.gone", 5, 0)] * count)], {}
-    yield "each in the other directory", "later", [
-        make_block([(n, o, 1 - c) for n, o, c in good])], {}
-    yield "in_cur 2^32 - 1", "right", [
-        make_block([(n, o, c * (2**32 - 1)) for n, o, c in good])], {}
-    yield "twins 2^64 - 1", "right", [block], {"has_twins": MOST}
+        yield "end %d" % number, "right", all_good, {"end": number}
+    yield "unsorted", "right", make_records(good[::-1]), {}
+    yield "one twice", "right", make_records(
+        good[:2] + good[1:2] + good[3:]), {}
+    yield "all the same", "right", make_records(good[:1] * count), {}
+    yield "four, and two of them again", "right", make_records(
+        good[:4] + good[2:4]), {}
+    for at in (0, 3, count - 1):
+        right = len(make_record(*good[at]))
+        for length in (0, 8, 16, 17, 20, right - 8, right - 1, right + 1,
+                       right + 8, 288, 296, 32768, 65528, 65535):
+            yield "record %d of %d octets" % (at, length), "right", \
+                make_records(good[:at]) + make_record(
+                    *good[at], length=length) + make_records(
+                        good[at + 1:]), {}
+        yield "name %d with no NUL" % at, "right", \
+            make_records(good[:at]) + make_record(
+                *good[at], text=b"9" * 12) + make_records(good[at + 1:]), {}
+    yield "a part of a record at the end", "right", \
+        all_good + make_record(*good[0])[:16], {}
+    yield "a record that ends behind the file", "right", \
+        all_good + make_record(b"9" * 100, 5, 0)[:64], {}
+    yield "not there", "later", make_records([
+        (b"%d.gone" % i, 5, 0) for i in range(1000, 1000 + count)]), {}
+    yield "each in the other directory", "later", make_records(
+        [(n, o, 1 - c) for n, o, c in good]), {}
+    yield "in_cur 255", "right", make_records(
+        [(n, o, c * 255) for n, o, c in good]), {}
+    yield "is_there 255", "right", make_records(good, is_there=255), {}
+    yield "none is there", "right", make_records(good, is_there=0), {}
+    yield "twins 2^32 - 1", "right", all_good, {"has_twins": 2**32 - 1}
     # Times that are not to be believed, over a lie about a size.
-    lying = [make_block([(n, o + c, c) for n, o, c in good])]
+    lying = make_records([(n, o + c, c) for n, o, c in good])
     for what, fields in (
             ("listed in the future", {"listed": time.time_ns() + 10**12}),
             ("listed never", {"listed": 0}),
@@ -406,10 +416,11 @@ def lies(count):
             ("another inode", {"new_inode": 1}),
             ("modified at 0", {"new_modified": 0}),
             ("changed at 0", {"new_changed": 0}),
+            ("stale", {"is_stale": 2**32 - 1}),
             ("changed at 2^64 - 1", {"new_changed": MOST})):
         # Listed again, though sizes are still known by the name.
-        yield what, "uids", [make_block(good[:2] + [(b"3.c", 1, 0)] +
-                                        good[3:])], fields
+        yield what, "uids", make_records(
+            good[:2] + [(b"3.c", 1, 0)] + good[3:]), fields
     yield "sizes, not listed", "sizes", lying, {}
 
 
@@ -432,10 +443,10 @@ def forged(top_dir, only):
             os.symlink(b"../secret", maildir + folder + b"2.link")
         dirs.append(maildir)
     settle(*dirs)
-    for maildir, (what, when, blocks, fields) in zip(dirs, cases):
+    for maildir, (what, when, records, fields) in zip(dirs, cases):
         right = answer(maildir)
         octets = sum(len(m.wire) for m in shown(maildir))
-        data = make_index(maildir, blocks,
+        data = make_index(maildir, records,
                           {"count": count, "octets": octets, **fields})
         try:
             write_index(maildir, data)
@@ -443,6 +454,10 @@ def forged(top_dir, only):
             if when == "right" and got != right:
                 raise Wrong("must be\n%s\nis\n%s" % (
                     right.decode("latin1"), got.decode("latin1")))
+            # The client knows a wrong count, and is not served with it.
+            if when == "next" and not re.search(
+                    rb"(?<!\.)\r\n-ERR \[SYS/TEMP\] [^\r]*\r\n\Z", got):
+                raise Wrong("is\n%s" % got.decode("latin1"))
             if when in ("next", "uids", "right"):
                 check(maildir, "the next session", when != "uids")
             # All that can be read, and deleted.
@@ -470,6 +485,95 @@ def forged(top_dir, only):
         except (Wrong, subprocess.TimeoutExpired) as e:
             raise Wrong("%s: %s" % (what, e))
     print("%d forged indices" % len(cases))
+
+
+def sparse(maildir):
+    """It says that it is of 4 GiB, and is, but holds nothing."""
+    make_maildir(maildir, 6)
+    settle(maildir)
+    right = answer(maildir)
+    record = make_record(b"0.a", 5, 0)
+    for what, records in (("all", b""), ("but for its beginning", record * 4),
+                          ("the rest of a long record",
+                           record + make_record(b"1.b", 5, 0, length=65528))):
+        data = make_index(maildir, records, {
+            "count": 6, "end": 2**32 - 8,
+            "octets": sum(len(m.wire) for m in shown(maildir))})
+        write_index(maildir, data)
+        os.truncate(maildir + INDEX, 2**32 - 8)
+        if ask(maildir) != right:
+            raise Wrong("a hole, %s: is not right" % what)
+    kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    if kib > 512 * 1024:
+        raise Wrong("%d KiB of memory were used" % kib)
+    print("%d KiB" % kib)
+
+
+def torn(maildir):
+    """The header of one change reached the disk, and the records of another
+    one, which was written to the same place before."""
+    make_maildir(maildir, 18)
+    check(maildir, "without an index")
+    with open(maildir + INDEX, "rb") as f:
+        before = f.read()
+    ends = []
+    for name in (b"30.x", b"31.x"):
+        write_index(maildir, before)
+        put(maildir, b"new/" + name, b"X: x\n\nx\n")
+        settle(maildir)
+        check(maildir, "after a change")
+        with open(maildir + INDEX, "rb") as f:
+            ends.append(f.read())
+        if name == b"30.x":
+            os.unlink(maildir + b"/new/" + name)
+    if not len(before) < len(ends[0]) == len(ends[1]):
+        raise Wrong("the index was not added to")
+    write_index(maildir, ends[1])
+    check(maildir, "not torn")
+    write_index(maildir, ends[1][:len(before)] + ends[0][len(before):])
+    check(maildir, "torn")
+    print("torn")
+
+
+def short(maildir):
+    """Whatever memory there is: none must be refused, if need be without the
+    index."""
+    make_maildir(maildir, 6)
+    settle(maildir)
+    many = 100000
+    data = make_index(maildir, make_records(
+        [(b"%d." % (i + 1000) + b"x" * 200, 5, 1) for i in range(many)]),
+        {"count": many, "octets": 5 * many})
+    for i in range(4000):
+        put(maildir, b"new/%d.%s" % (i, b"y" * 200), b"N: n\n\nn\n")
+
+    def uses(kib):
+        """Whether so much is enough for the index."""
+        write_index(maildir, data)
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (kib << 10, kib << 10))
+
+        said = subprocess.run(
+            [POP3D, "-t", "-P", maildir], input=b"QUIT\r\n", timeout=20,
+            close_fds=False, stdout=subprocess.PIPE, preexec_fn=limit).stdout
+        if not said.startswith((b"+OK 4006 messages",
+                                b"+OK %d messages" % (many + 4003))):
+            raise Wrong("with %d KiB: %r" % (kib, said))
+        return not said.startswith(b"+OK 4006 ")
+
+    little, enough = 16 << 10, 256 << 10
+    if uses(little) or not uses(enough):
+        raise Wrong("that is not how much it takes")
+    while enough - little > 64:
+        middle = (enough + little) // 2
+        if uses(middle):
+            enough = middle
+        else:
+            little = middle
+    for kib in range(little - 1024, little, 128):
+        uses(kib)
+    print("%d KiB" % enough)
 
 
 # Random rounds.
@@ -763,6 +867,8 @@ def main():
             settle(*map(os.fsencode, sys.argv[2:]))
         elif what == "forged":
             forged(maildir, sys.argv[3:])
+        elif what in ("sparse", "torn", "short"):
+            globals()[what](maildir)
         else:
             ticks(maildir)
     except Wrong as e:
