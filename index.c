@@ -217,12 +217,12 @@ static bool
 write_anew(struct index *x, int dir, const struct listing *list,
     struct index_header *h)
 {
+	struct stat st;
 	int fd;
 
 	/* Whatever a killed session, or somebody, has left there. */
 	(void)unlinkat(dir, INDEX_NEW, 0);
-	fd = openat(dir, INDEX_NEW,
-	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = listing_open(dir, INDEX_NEW, O_RDWR | O_CREAT | O_EXCL, &st);
 	if (fd == -1)
 		return false;
 	h->end = sizeof(*h);

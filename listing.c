@@ -101,6 +101,17 @@ listing_rename(
 	return 0;
 }
 
+static int
+add(struct listing *list, const char *name, bool in_cur, uint64_t inode)
+{
+	struct message *m = listing_add(list, 0);
+
+	if (m == NULL)
+		return -1;
+	m->inode = (uint32_t)inode;
+	return listing_rename(list, m, name, in_cur);
+}
+
 void
 listing_free(struct listing *list)
 {
@@ -115,9 +126,8 @@ listing_base_octets(const char *name)
 	return strcspn(name, ":");
 }
 
-/* Orders two names up to their flags. */
-static int
-compare_bases(const char *a, const char *b)
+int
+listing_compare(const char *a, const char *b)
 {
 	int x, y;
 
@@ -128,12 +138,6 @@ compare_bases(const char *a, const char *b)
 	x = *a == ':' ? 0 : (unsigned char)*a;
 	y = *b == ':' ? 0 : (unsigned char)*b;
 	return x - y;
-}
-
-bool
-listing_same_base(const char *a, const char *b)
-{
-	return compare_bases(a, b) == 0;
 }
 
 /* The digits that a name begins with: the delivery time. */
@@ -157,7 +161,7 @@ compare(const struct listing *list, const struct message *m, const char *name,
 {
 	if (m->time != time)
 		return m->time < time ? -1 : 1;
-	return compare_bases(list->names + m->name, name);
+	return listing_compare(list->names + m->name, name);
 }
 
 static bool
@@ -243,66 +247,6 @@ listing_search(const struct listing *list, const char *name)
 	return NULL;
 }
 
-/* Message m of the list, or (NULL) a new one, is there as message n of `now`
- * says. */
-static int
-note(struct listing *list, struct message *m, const struct listing *now,
-    const struct message *n)
-{
-	const char *name = now->names + n->name;
-	bool is_known = m != NULL;
-
-	if (!is_known)
-		m = listing_add(list, 0);
-	if (m == NULL)
-		return -1;
-	if (m->is_there) {
-		list->has_twins = true;
-		if (m->in_cur && !n->in_cur)
-			return 0;
-	}
-	m->is_there = true;
-	m->inode = n->inode;
-	if (is_known && m->in_cur == n->in_cur &&
-	    strcmp(list->names + m->name, name) == 0)
-		return 0;
-	return listing_rename(list, m, name, n->in_cur);
-}
-
-int
-listing_update(struct listing *list, struct listing *now, const bool is_same[2],
-    bool may_add)
-{
-	size_t j = 0, count = list->count;
-
-	if (listing_sort(now) == -1)
-		return -1;
-	if (may_add && list->total == 0) {
-		listing_free(list);
-		*list = *now;
-		memset(now, 0, sizeof(*now));
-		return 0;
-	}
-	list->has_twins |= now->has_twins;
-	for (size_t i = 0; i < count; i++)
-		if (!is_same[list->messages[i].in_cur])
-			list->messages[i].is_there = false;
-	for (size_t i = 0; i < now->count; i++) {
-		const struct message *n = &now->messages[i];
-		const char *name = now->names + n->name;
-		int order = -1;
-
-		while (j < count && (order = compare(list, &list->messages[j],
-					 name, n->time)) < 0)
-			j++;
-		if ((order == 0 || may_add) &&
-		    note(list, order == 0 ? &list->messages[j] : NULL, now,
-			n) == -1)
-			return -1;
-	}
-	return may_add ? listing_sort(list) : 0;
-}
-
 int
 listing_open(int dir, const char *path, int flags, struct stat *st)
 {
@@ -333,42 +277,25 @@ is_message(int dir, const struct dirent *e)
 
 /* By large reads: they are fewer, and less comes between two of them. */
 static int
-read_names(struct listing *list, int fd, bool in_cur)
+read_directory(struct listing *list, int dir, bool in_cur)
 {
 	static _Alignas(struct dirent) char buffer[DIRECTORY_OCTETS];
 	const struct dirent *e;
-	ssize_t n;
-
-	while ((n = getdents(fd, (void *)buffer, sizeof(buffer))) > 0)
-		for (ssize_t at = 0; at < n; at += e->d_reclen) {
-			struct message *m;
-
-			e = (const void *)(buffer + at);
-			if (!is_message(fd, e))
-				continue;
-			m = listing_add(list, 0);
-			if (m == NULL ||
-			    listing_rename(list, m, e->d_name, in_cur) == -1)
-				return -1;
-			m->inode = (uint32_t)e->d_ino;
-		}
-	return (int)n;
-}
-
-static int
-read_directory(struct listing *list, int dir, bool in_cur)
-{
-	int result, error;
 	int fd = openat(dir, directories[in_cur],
 	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	ssize_t n = fd;
 
-	if (fd == -1)
-		return -1;
-	result = read_names(list, fd, in_cur);
-	error = errno;
-	(void)close(fd);
-	errno = error;
-	return result;
+	while (
+	    n != -1 && (n = getdents(fd, (void *)buffer, sizeof(buffer))) > 0)
+		for (ssize_t at = 0; at < n; at += e->d_reclen) {
+			e = (const void *)(buffer + at);
+			if (is_message(fd, e) &&
+			    add(list, e->d_name, in_cur, e->d_ino) == -1)
+				n = -1;
+		}
+	if (fd != -1)
+		(void)close(fd);
+	return (int)n;
 }
 
 uint64_t
@@ -445,5 +372,83 @@ listing_read(
 		(void)nanosleep(&tick, NULL);
 	}
 	memset(stamps, 0, sizeof(known));
+	return result;
+}
+
+/* Message m of the list is there, as message n of `now` says. */
+static int
+note(struct listing *list, struct message *m, const struct listing *now,
+    const struct message *n)
+{
+	const char *name = now->names + n->name;
+
+	if (m->is_there) {
+		list->has_twins = true;
+		if (m->in_cur && !n->in_cur)
+			return 0;
+	}
+	m->is_there = true;
+	m->inode = n->inode;
+	if (m->in_cur == n->in_cur && strcmp(list->names + m->name, name) == 0)
+		return 0;
+	return listing_rename(list, m, name, n->in_cur);
+}
+
+/* Matches what was listed with what was read now, both in order. */
+static int
+match(struct listing *list, const struct listing *now, bool may_add)
+{
+	size_t j = 0, count = list->count;
+
+	for (size_t i = 0; i < now->count; i++) {
+		const struct message *n = &now->messages[i];
+		const char *name = now->names + n->name;
+		int order = -1, result = 0;
+
+		while (j < count && (order = compare(list, &list->messages[j],
+					 name, n->time)) < 0)
+			j++;
+		if (order == 0)
+			result = note(list, &list->messages[j], now, n);
+		else if (may_add)
+			result = add(list, name, n->in_cur, n->inode);
+		if (result == -1)
+			return -1;
+	}
+	return may_add ? listing_sort(list) : 0;
+}
+
+int
+listing_update(
+    struct listing *list, int dir, struct stamp stamps[2], bool may_add)
+{
+	bool is_same[2] = {true, true}, had_twins = list->has_twins;
+	struct listing now = {0};
+	int result;
+
+	/* Of twins the list has only one, which may lie in the other. */
+	if (had_twins)
+		memset(stamps, 0, 2 * sizeof(*stamps));
+	result = listing_read(&now, dir, stamps, is_same);
+	if (result != -1 && listing_sort(&now) == -1)
+		result = -1;
+	list->has_twins = now.has_twins || (had_twins && !may_add);
+	for (size_t i = 0; i < list->count; i++)
+		list->messages[i].is_there &= is_same[list->messages[i].in_cur];
+	if (may_add && list->total == 0 && result != -1) {
+		listing_free(list);
+		*list = now;
+		return result;
+	}
+	if (result != -1 && match(list, &now, may_add) == -1)
+		result = -1;
+	if (result == -1)
+		memset(stamps, 0, 2 * sizeof(*stamps));
+	listing_free(&now);
+	/* What has another name now may be another file, if it had twins. */
+	had_twins |= list->has_twins;
+	for (size_t i = 0; i < list->count && had_twins && may_add; i++)
+		if (!list->messages[i].is_stored)
+			list->messages[i].octets = OCTETS_UNKNOWN;
 	return result;
 }

@@ -66,10 +66,15 @@ uint64_t listing_clock(void);
 int listing_read(
     struct listing *list, int dir, struct stamp stamps[2], bool is_same[2]);
 
-/* Notes what became of the messages of `list`, by what was read: is_there, and
- * their names.  Others are sorted in if `may_add`.  0, or -1 with errno. */
-int listing_update(struct listing *list, struct listing *now,
-    const bool is_same[2], bool may_add);
+/*
+ * Reads in the same way what has changed since it was listed, and notes what
+ * became of the messages of `list`: is_there, and their names.  If `may_add`,
+ * others are sorted in, and those of whose size there is doubt lose it.  As
+ * listing_read; after -1 some of the messages may not be there, and all stamps
+ * are 0.
+ */
+int listing_update(
+    struct listing *list, int dir, struct stamp stamps[2], bool may_add);
 
 /* Sorts all messages in, makes several names of one message one, the last,
  * and puts those that are not there behind the others.  0, or -1 with errno. */
@@ -95,7 +100,7 @@ void listing_free(struct listing *list);
 /* The octets of a name that identify the message: up to its flags. */
 size_t listing_base_octets(const char *name);
 
-/* Whether two names are the same up to their flags. */
-bool listing_same_base(const char *a, const char *b);
+/* Orders two names up to their flags. */
+int listing_compare(const char *a, const char *b);
 
 #endif

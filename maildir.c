@@ -36,34 +36,6 @@ save(struct maildrop *m)
 	m->saved_msec = now_msec();
 }
 
-/* Reads what has changed since it was listed; `is_open`: the session works on
- * the listing already, so that no message is added.  As listing_read. */
-static int
-look_again(struct maildrop *m, bool is_open)
-{
-	struct listing now = {0}, *list = &m->list;
-	struct stamp *stamps = m->index.header.stamps;
-	bool is_same[2], had_twins = list->has_twins;
-	int result;
-
-	/* Of twins the listing has only one, which may lie in the other. */
-	if (had_twins)
-		memset(stamps, 0, 2 * sizeof(*stamps));
-	list->has_twins = had_twins && is_open;
-	result = listing_read(&now, m->dir, stamps, is_same);
-	if (result != -1 && listing_update(list, &now, is_same, !is_open) == -1)
-		result = -1;
-	if (result == -1)
-		memset(stamps, 0, 2 * sizeof(*stamps));
-	listing_free(&now);
-	/* What has another name now may be another file, if it had twins. */
-	had_twins |= list->has_twins;
-	for (size_t i = 0; i < list->count && had_twins && !is_open; i++)
-		if (!list->messages[i].is_stored)
-			list->messages[i].octets = OCTETS_UNKNOWN;
-	return result;
-}
-
 /* Lists the Maildir, but for what the index knows of a directory that is as
  * it was.  0, or -1 with errno. */
 static int
@@ -72,7 +44,8 @@ make_listing(struct maildrop *m)
 	/* What cannot be loaded is worth nothing. */
 	if (index_load(&m->index, &m->list) == -1)
 		index_close(&m->index);
-	if (look_again(m, false) == -1) {
+	if (listing_update(&m->list, m->dir, m->index.header.stamps, true) ==
+	    -1) {
 		if (m->index.fd == -1)
 			return -1;
 		/* Memory may do without it. */
@@ -142,7 +115,8 @@ is_elsewhere(struct maildrop *m, size_t idx, unsigned *tries)
 	}
 	message->is_there = false;
 	m->index.header.is_stale = true;
-	result = look_again(m, true);
+	result =
+	    listing_update(&m->list, m->dir, m->index.header.stamps, false);
 	if (result == -1)
 		return false;
 	errno = ENOENT;
@@ -342,7 +316,8 @@ remove_twins(struct maildrop *m, const char *name, const struct stat *st)
 	if (listing_read(&now, m->dir, stamps, is_same) == -1)
 		now.total = 0;
 	for (size_t i = 0; i < now.total; i++)
-		if (listing_same_base(now.names + now.messages[i].name, name) &&
+		if (listing_compare(now.names + now.messages[i].name, name) ==
+			0 &&
 		    fstatat(m->dir, path_of(&now, i, path), &twin,
 			AT_SYMLINK_NOFOLLOW) == 0 &&
 		    twin.st_dev == st->st_dev && twin.st_ino == st->st_ino)

@@ -75,39 +75,20 @@ read_file(int dir, size_t *octets)
 	return text;
 }
 
-/* Makes one line, of that many octets, an entry; the name ends at the last
+/* Makes entries of the lines; returns their number.  A name ends at the last
  * blank. */
-static bool
-parse_line(struct entry *e, char *line, size_t octets)
-{
-	char *blank;
-
-	line[octets] = '\0';
-	blank = strrchr(line, ' ');
-	if (strlen(line) != octets || blank == NULL || blank == line ||
-	    !is_uid(blank + 1))
-		return false;
-	*blank = '\0';
-	*e = (struct entry){line, blank + 1};
-	return true;
-}
-
-/* Makes entries of the lines; returns their number. */
 static size_t
-parse(char *text, size_t octets, struct entry *entries)
+parse(char *text, struct entry *entries)
 {
-	size_t count = 0, length;
+	char *line, *blank;
+	size_t count = 0;
 
-	for (size_t at = 0; at < octets; at += length + 1) {
-		char *line = text + at;
-		const char *lf = memchr(line, '\n', octets - at);
-
-		length = lf != NULL ? (size_t)(lf - line) : octets - at;
-		if (length == 0)
-			continue;
-		if (parse_line(&entries[count], line, length))
-			count++;
-		else
+	while ((line = strsep(&text, "\n")) != NULL) {
+		blank = strrchr(line, ' ');
+		if (blank != NULL && blank != line && is_uid(blank + 1)) {
+			*blank = '\0';
+			entries[count++] = (struct entry){line, blank + 1};
+		} else if (*line != '\0')
 			complain("not a name and a unique-id", line);
 	}
 	return count;
@@ -166,8 +147,12 @@ uidl_load(int dir, const struct listing *list)
 
 	if (text == NULL)
 		return NULL;
-	for (size_t i = 0; i < octets; i++)
+	for (size_t i = 0; i < octets; i++) {
 		lines += text[i] == '\n';
+		if (text[i] == '\0') /* nothing ends there */
+			text[i] = '\177';
+	}
+	text[octets] = '\0';
 	entries = calloc(lines, sizeof(*entries));
 	uids = calloc(list->count + 1, sizeof(*uids));
 	if (entries == NULL || uids == NULL) {
@@ -177,7 +162,7 @@ uidl_load(int dir, const struct listing *list)
 		free(uids);
 		return NULL;
 	}
-	count = unite(entries, parse(text, octets, entries));
+	count = unite(entries, parse(text, entries));
 	refuse_taken(entries, count, list);
 	for (size_t i = 0; i < count; i++) {
 		const struct entry *e = &entries[i];
