@@ -67,8 +67,16 @@ need_strace() {
 
 # traced: like session -P, its system calls in $TRACE.
 traced() {
-	sed 's/$/\r/' | as_user strace -qq -s 99 -o "$TRACE" \
-	    "$POP3D_BIN/pop3d" -t -P 2>>"$LOG" | tr -d '\r'
+	sed 's/$/\r/' | (cd "$HOME_DIR" && exec strace -qq -s 99 -o "$TRACE" \
+	    setpriv --reuid "$TEST_UID" --regid "$TEST_GID" --clear-groups \
+	    env USER=joe HOME="$HOME_DIR" "$POP3D_BIN/pop3d" -t -P) 2>>"$LOG" |
+	    tr -d '\r'
+}
+
+# A session is not dumpable: only root sees what is behind its pointers.
+need_traced() {
+	need_root "to look into a session"
+	need_strace
 }
 
 # Filters: system calls that open a directory; that open a message.
@@ -86,7 +94,7 @@ index_state() {
 }
 
 @test "DESIGN 6: an unchanged Maildir is opened unlisted, no message opened" {
-	need_strace
+	need_traced
 	fill 50
 	indexed
 	printf 'STAT\nQUIT\n' | traced | expect '+OK 50 messages
@@ -98,7 +106,7 @@ index_state() {
 }
 
 @test "DESIGN 6: nor is it listed for LIST, UIDL, LAST, DELE and RSET" {
-	need_strace
+	need_traced
 	fill 50
 	indexed
 	printf 'LIST\nUIDL\nLAST\nDELE 2\nRSET\nSTAT\nQUIT\n' | traced |
@@ -321,7 +329,7 @@ P
 }
 
 @test "DESIGN 6: new mail in new does not list cur, and reads only itself" {
-	need_strace
+	need_traced
 	fill 40
 	indexed
 	printf 'N: n\n\nn\n' | arrive new/2000.N
@@ -335,7 +343,7 @@ P
 }
 
 @test "DESIGN 6: new mail in cur does not list new, and reads only itself" {
-	need_strace
+	need_traced
 	fill 40
 	indexed
 	printf 'N: n\n\nn\n' | arrive cur/2000.N:2,S
@@ -349,7 +357,7 @@ P
 @test "DESIGN 6: a flag change, a deletion, a move reads no message again" {
 	local change
 
-	need_strace
+	need_traced
 	fill 40
 	for change in flag delete move; do
 		indexed
@@ -367,7 +375,7 @@ P
 }
 
 @test "DESIGN 6: after its own DELE and RETR a session reads no message again" {
-	need_strace
+	need_traced
 	fill 40
 	indexed
 	printf 'RETR 2\nRETR 4\nDELE 6\nQUIT\n' | session >/dev/null
@@ -388,7 +396,7 @@ written() {
 @test "DESIGN 6: 10 new messages in 5000 write little to the index" {
 	local i octets
 
-	need_strace
+	need_traced
 	fill 5000
 	indexed
 	for i in {1..10}; do
@@ -411,7 +419,7 @@ written() {
 @test "DESIGN 6: a session that changed nothing writes nothing to the index" {
 	local before
 
-	need_strace
+	need_traced
 	fill 40
 	indexed
 	before=$(index_state)
@@ -504,7 +512,7 @@ written() {
 }
 
 @test "DESIGN 6: sizes that were counted are kept when the client goes away" {
-	need_strace
+	need_traced
 	fill 40
 	printf 'STAT\n' | session | tail -n 1 | expect '+OK 40 480'
 	printf 'STAT\nQUIT\n' | traced | grep -x '+OK 40 480'
@@ -518,7 +526,7 @@ written() {
 }
 
 @test "DESIGN 6: a size is known from RETR, which counts it as well" {
-	need_strace
+	need_traced
 	fill 2
 	printf 'RETR 1\nRETR 2\n' | session >/dev/null
 	printf 'STAT\nQUIT\n' | traced | grep -x '+OK 2 24'
@@ -676,7 +684,7 @@ swapped() {
 @test "DESIGN 6: a listing of a directory changed 2 s ago or less is not kept" {
 	local begin
 
-	need_strace
+	need_traced
 	fill 10
 	# Again, should the machine have stood still for so long.
 	for _ in {1..10}; do
