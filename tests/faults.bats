@@ -1,0 +1,29 @@
+#!/usr/bin/env bats
+# System calls that fail, or a process killed at them, by strace: see
+# faults.py.  Here a few of each kind by chance, always the same (FAULT_SAMPLE
+# says how many, FAULT_SEED which); `make faults` tries them all.
+
+load helper
+
+setup() {
+	greeter_setup
+	strace -qq -o /dev/null -e inject=getppid:error=EIO true 2>"$LOG" ||
+		skip "strace cannot trace here: $(head -n 1 "$LOG")"
+}
+
+teardown() {
+	pop3d_teardown
+}
+
+# faults KIND [SCENARIO [FAULT [LINE]]]: see faults.py.
+faults() {
+	python3 -B "$BATS_TEST_DIRNAME/faults.py" "$1" \
+	    "$BATS_TEST_TMPDIR/faults" "${@:2}"
+}
+
+@test "a call that does nothing and says that it did is found out" {
+	not faults session fresh unlinkat:retval=0:when=1 >"$LOG"
+	logged 'was not deleted'
+	not faults passwd plain write:retval=999:when=1 >"$LOG"
+	logged 'neither old nor new'
+}
