@@ -368,17 +368,14 @@ delay(int control, unsigned attempts)
 			return;
 }
 
-/* Sends the verdict; false if the greeter did not wait for it: it may have
- * one attempt at a time. */
+/* Whether the greeter has not waited for its verdict: it may have one attempt
+ * at a time. */
 static bool
-answer(int control, const struct verdict *verdict)
+is_early(int control)
 {
 	char next;
 
-	if (recv(control, &next, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
-		return false;
-	(void)send(control, verdict, sizeof(*verdict), MSG_NOSIGNAL);
-	return true;
+	return recv(control, &next, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 /* Nothing of an earlier life may speak for this login, and the end of a
@@ -429,10 +426,12 @@ monitor_run(struct client *c, int control, pid_t greeter)
 		verdict.code = (uint8_t)code;
 		verdict.is_last =
 		    wrong >= c->options.tries || attempts >= ATTEMPTS;
-		if (!answer(control, &verdict)) {
+		if (is_early(control))
 			octets = -1;
+		/* It waits for this, and would wait for ever. */
+		if (octets == -1 || send(control, &verdict, sizeof(verdict),
+					MSG_NOSIGNAL) == -1)
 			break;
-		}
 	}
 	status = end_greeter(control, greeter);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SYSTEM)

@@ -27,3 +27,8 @@ faults() {
 	not faults passwd plain write:retval=999:when=1 >"$LOG"
 	logged 'neither old nor new'
 }
+
+@test "DESIGN 2: a monitor that cannot hear or answer its greeter ends it" {
+	faults monitor thrice recvfrom:error=EIO
+	faults monitor thrice sendto:error=EIO
+}
