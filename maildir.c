@@ -303,8 +303,9 @@ maildir_is_seen(const struct maildrop *m, size_t idx)
 	return flags != NULL && strchr(flags, 'S') != NULL;
 }
 
-/* Removes other names of the file that st is about. */
-static void
+/* Removes other names of the file that st is about.  0, or -1 with errno if
+ * one may have been left. */
+static int
 remove_twins(struct maildrop *m, const char *name, const struct stat *st)
 {
 	struct listing now = {0};
@@ -312,17 +313,25 @@ remove_twins(struct maildrop *m, const char *name, const struct stat *st)
 	char path[PATH_OCTETS];
 	bool is_same[2];
 	struct stat twin;
+	int error = 0;
 
 	if (listing_read(&now, m->dir, stamps, is_same) == -1)
-		now.total = 0;
-	for (size_t i = 0; i < now.total; i++)
-		if (listing_compare(now.names + now.messages[i].name, name) ==
-			0 &&
-		    fstatat(m->dir, path_of(&now, i, path), &twin,
+		return -1;
+	for (size_t i = 0; i < now.total; i++) {
+		if (listing_compare(now.names + now.messages[i].name, name) !=
+		    0)
+			continue;
+		if (fstatat(m->dir, path_of(&now, i, path), &twin,
 			AT_SYMLINK_NOFOLLOW) == 0 &&
-		    twin.st_dev == st->st_dev && twin.st_ino == st->st_ino)
-			(void)unlinkat(m->dir, path, 0);
+		    (twin.st_dev != st->st_dev || twin.st_ino != st->st_ino ||
+			unlinkat(m->dir, path, 0) == 0))
+			continue;
+		if (errno != ENOENT)
+			error = errno;
+	}
 	listing_free(&now);
+	errno = error;
+	return error == 0 ? 0 : -1;
 }
 
 int
@@ -348,10 +357,11 @@ maildir_remove(struct maildrop *m, size_t idx)
 		m->removed_octets += (uint64_t)st.st_size;
 		m->removed++;
 	}
-	if (m->list.has_twins)
-		remove_twins(m, maildir_name(m, idx), &st);
 	m->list.messages[idx].is_there = false;
 	m->index.header.is_stale = true;
+	if (m->list.has_twins &&
+	    remove_twins(m, maildir_name(m, idx), &st) == -1)
+		return -1;
 	return 1;
 }
 

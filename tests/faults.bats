@@ -32,3 +32,7 @@ faults() {
 	faults monitor thrice recvfrom:error=EIO
 	faults monitor thrice sendto:error=EIO
 }
+
+@test "DESIGN 6: a name of a deleted message that stays makes QUIT -ERR" {
+	faults session twins unlinkat:error=EIO
+}
