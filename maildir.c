@@ -369,6 +369,8 @@ maildir_remove(struct maildrop *m, size_t idx)
 static int
 rename_new(int dir, const char *from, const char *to)
 {
+	int error;
+
 #ifdef SYS_renameat2
 	if (syscall(SYS_renameat2, dir, from, dir, to, 1U) == 0)
 		return 0;
@@ -378,7 +380,12 @@ rename_new(int dir, const char *from, const char *to)
 #endif
 	if (linkat(dir, from, dir, to, 0) == -1)
 		return -1;
-	return unlinkat(dir, from, 0);
+	if (unlinkat(dir, from, 0) == 0)
+		return 0;
+	error = errno;
+	(void)unlinkat(dir, to, 0); /* no message may have two names */
+	errno = error;
+	return -1;
 }
 
 /* The name that message idx is to have once it is seen; false if it has. */

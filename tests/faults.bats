@@ -36,3 +36,7 @@ faults() {
 @test "DESIGN 6: a name of a deleted message that stays makes QUIT -ERR" {
 	faults session twins unlinkat:error=EIO
 }
+
+@test "DESIGN 6: a move to cur that fails halfway leaves one name" {
+	faults session links unlinkat:error=EIO
+}

@@ -337,8 +337,9 @@ class Maildrop:
             self.quit = b""
             self.quit = ask(b"QUIT") or b""
 
-    def judge(self, is_exact, killed):
-        """What lies in the Maildir after that session."""
+    def judge(self, is_exact, may_be_halfway=False):
+        """What lies in the Maildir after that session; a move may have been
+        halfway where it was killed, or could not go back."""
         listed = {m.base: m.path for m in self.mail}
         after = files_of(self.maildir)
         rest = dict(after)
@@ -364,7 +365,7 @@ class Maildrop:
                 rest.pop(path)
             if not stays and not moved:
                 removed.append((path, data))
-            if stays and moved and not killed:
+            if stays and moved and not may_be_halfway:
                 raise Wrong("%r has two names" % path)
             if moved and not may_move or not moved and must_move:
                 raise Wrong("%r is seen: %s" % (path, moved))
@@ -607,7 +608,8 @@ class Session(Run):
         if drop.quit == b"" and not killed and \
                 call not in ("write", "sendto", "poll", "read", "recvfrom"):
             raise Wrong("QUIT was not answered")
-        drop.judge(not fault, killed)
+        drop.judge(not fault, killed or (
+            call == "unlinkat" and fault.endswith("+")))
         drop.is_free()
         drop.next({})
 
@@ -655,13 +657,13 @@ class Monitor(Run):
         try:
             self.talk(client, not fault)
             code = client.end(self.scenario == "gone")
-            killed = self.check_end(fault, code, client.has_heard)
+            self.check_end(fault, code, client.has_heard)
         finally:
             client.kill()
             left = self.left_over()
         if left:
             raise Wrong("left over: %r" % left)
-        self.drop.judge(not fault, killed)
+        self.drop.judge(not fault)
         self.drop.is_free()
         self.drop.next(self.as_owner)
 
