@@ -177,12 +177,18 @@ maildir_own_uid(const char *name, char uid[UID_OCTETS + 1])
 		hash_name(name, listing_base_octets(name), uid);
 }
 
+int
+maildir_load_uids(struct maildrop *m)
+{
+	if (!m->has_uids)
+		m->has_uids = uidl_load(m->dir, &m->list, &m->uids) == 0;
+	return m->has_uids ? 0 : -1;
+}
+
 void
 maildir_uid(struct maildrop *m, size_t idx, char uid[UID_OCTETS + 1])
 {
-	if (!m->has_uids)
-		m->uids = uidl_load(m->dir, &m->list);
-	m->has_uids = true;
+	(void)maildir_load_uids(m); /* see cmd_uidl */
 	if (m->uids != NULL && m->uids[idx] != NULL)
 		(void)snprintf(uid, UID_OCTETS + 1, "%s", m->uids[idx]);
 	else

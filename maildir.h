@@ -46,6 +46,10 @@ int maildir_load(struct maildrop *m);
  * that may look for a message again. */
 const char *maildir_name(const struct maildrop *m, size_t idx);
 
+/* Reads what a former server's unique-ids are.  0, or -1 if they may be read
+ * another time: without them clients would fetch all mail anew. */
+int maildir_load_uids(struct maildrop *m);
+
 /* Writes the unique-id of message idx, NUL-ended (RFC 1939 section 7). */
 void maildir_uid(struct maildrop *m, size_t idx, char uid[UID_OCTETS + 1]);
 

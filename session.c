@@ -122,6 +122,12 @@ cmd_uidl(struct client *c, const struct argument *a)
 {
 	if (!is_listed(c, maildir_load(&drop)))
 		return RESULT_BROKEN;
+	/* Other unique-ids would have all mail fetched anew. */
+	if (maildir_load_uids(&drop) == -1) {
+		reply_err(
+		    &c->stream, "[SYS/TEMP] unique-ids cannot be read now");
+		return RESULT_OK;
+	}
 	if (!a->has_message)
 		reply_ok(&c->stream, "unique-ids follow");
 	return reply_items(&c->stream, a, uid_text);

@@ -51,28 +51,37 @@ is_uid(const char *uid)
 	return octets >= 1 && octets <= UID_OCTETS;
 }
 
-/* The whole file, with a NUL behind it, and its octets; NULL if there is none
- * that can be read. */
-static char *
-read_file(int dir, size_t *octets)
+/* Reads the whole file, with a NUL behind it; *text is NULL if there is none
+ * that may be read.  0, or -1 if it may be another time. */
+static int
+read_file(int dir, char **text, size_t *octets)
 {
 	struct stat st;
-	char *text = NULL;
 	ssize_t n = -1;
-	int fd = listing_open(dir, UIDL_NAME, O_RDONLY, &st);
+	int fd = listing_open(dir, UIDL_NAME, O_RDONLY, &st), error;
 
+	*text = NULL;
 	if (fd == -1 && errno == ENOENT)
-		return NULL;
-	if (fd != -1 && st.st_size <= FILE_OCTETS_MOST)
-		text = malloc((size_t)st.st_size + 1);
-	if (text != NULL)
-		n = pread(fd, text, (size_t)st.st_size, 0);
-	if (n == -1)
+		return 0;
+	if (fd != -1 && st.st_size > FILE_OCTETS_MOST)
+		errno = EPERM;
+	else if (fd != -1)
+		*text = malloc((size_t)st.st_size + 1);
+	if (*text != NULL)
+		n = pread(fd, *text, (size_t)st.st_size, 0);
+	error = n == -1 ? errno : 0;
+	if (n == -1) {
 		log_error("cannot read", UIDL_NAME);
+		free(*text);
+		*text = NULL;
+	}
 	if (fd != -1)
 		(void)close(fd);
 	*octets = n == -1 ? 0 : (size_t)n;
-	return text;
+	return error == 0 || error == EPERM || error == ELOOP ||
+		       error == EACCES || error == ENXIO
+		   ? 0
+		   : -1;
 }
 
 /* Makes entries of the lines; returns their number.  A name ends at the last
@@ -137,16 +146,17 @@ refuse_taken(struct entry *entries, size_t count, const struct listing *list)
 	}
 }
 
-const char **
-uidl_load(int dir, const struct listing *list)
+int
+uidl_load(int dir, const struct listing *list, const char ***uids)
 {
 	struct entry *entries;
-	const char **uids;
 	size_t octets, count, lines = 1;
-	char *text = read_file(dir, &octets);
+	char *text;
+	int result = read_file(dir, &text, &octets);
 
+	*uids = NULL;
 	if (text == NULL)
-		return NULL;
+		return result;
 	for (size_t i = 0; i < octets; i++) {
 		lines += text[i] == '\n';
 		if (text[i] == '\0') /* nothing ends there */
@@ -154,13 +164,14 @@ uidl_load(int dir, const struct listing *list)
 	}
 	text[octets] = '\0';
 	entries = calloc(lines, sizeof(*entries));
-	uids = calloc(list->count + 1, sizeof(*uids));
-	if (entries == NULL || uids == NULL) {
+	*uids = calloc(list->count + 1, sizeof(**uids));
+	if (entries == NULL || *uids == NULL) {
 		log_error("cannot read", UIDL_NAME);
 		free(text);
 		free(entries);
-		free(uids);
-		return NULL;
+		free(*uids);
+		*uids = NULL;
+		return -1;
 	}
 	count = unite(entries, parse(text, entries));
 	refuse_taken(entries, count, list);
@@ -173,7 +184,7 @@ uidl_load(int dir, const struct listing *list)
 			m = listing_search(list, e->name);
 		if (m == NULL)
 			continue;
-		uid = &uids[m - list->messages];
+		uid = &(*uids)[m - list->messages];
 		if (*uid != NULL)
 			complain("given twice", e->name);
 		/* The first in the file counts. */
@@ -181,5 +192,5 @@ uidl_load(int dir, const struct listing *list)
 			*uid = e->uid;
 	}
 	free(entries);
-	return uids;
+	return 0;
 }

@@ -40,3 +40,7 @@ faults() {
 @test "DESIGN 6: a move to cur that fails halfway leaves one name" {
 	faults session links unlinkat:error=EIO
 }
+
+@test "DESIGN 6: UIDL is -ERR where pop3d.uidl cannot be read now" {
+	faults session former "" pop3d.uidl
+}
