@@ -12,6 +12,8 @@ everything, is made to fail by strace, with each error, once or from then on,
 or the process is killed there, before the call has its effect (the call after
 it stands for "after").  What must hold then is in Session.judge and so on.
 
+Exit code 77: the scenario is not possible here.
+
 FAULT_SAMPLE (a number) takes so many of the faults by chance, FAULT_SEED
 another chance.  Prints each fault that something was wrong with and, to end
 with, "N passed, N failed".
@@ -825,6 +827,17 @@ class Checkpassword(Run):
             return [BIN + "/pop3d-checkpassword", "/bin/true"]
         return [BIN + "/pop3d-checkpassword", "-f", self.users, "/bin/true"]
 
+    def faults(self):
+        shadow = None
+        for fault, line in super().faults():
+            # getspnam of musl's does not say that it could not read; but the
+            # program has just read the same file.
+            if re.match(r"read\(.*/etc/shadow>", line):
+                shadow = shadow or line
+                if line is not shadow:
+                    continue
+            yield fault, line
+
     def run(self, fault):
         secret = b"secret" if self.scenario in self.right else b"Secret"
         env = {"AUTH_MECH": "USER"}
@@ -925,8 +938,13 @@ def main():
     which = tuple(sys.argv[4:6]) + ("", "")[len(sys.argv[4:6]):]
     os.makedirs(folder, exist_ok=True)
     if kind == "checkpassword":
-        if os.geteuid() != 0 or not own_accounts(folder):
+        # glibc's NSS takes an error for an account that is not there.
+        with open(BIN + "/pop3d-checkpassword", "rb") as f:
+            is_static = b"\0/lib" not in f.read(4096)
+        if not is_static or os.geteuid() != 0 or not own_accounts(folder):
             scenarios = [s for s in scenarios if "system" not in s]
+    if not scenarios:
+        sys.exit(77)
     if kind == "session" and os.geteuid() == 0:
         os.chown(folder, UID, GID)
         os.setgroups([])
