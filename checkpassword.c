@@ -113,6 +113,8 @@ read_credentials(char *input, size_t size, struct credentials *cred)
 
 	while (end < limit && (n = read(3, end, (size_t)(limit - end))) > 0)
 		end += n;
+	if (n == -1 && errno != EBADF)
+		err(EXIT_TEMP, "descriptor 3");
 	if (n == -1 || end == limit)
 		errx(EXIT_MISUSE, "descriptor 3: not open, or too long");
 	close(3);
