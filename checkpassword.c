@@ -26,6 +26,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* libxcrypt's, elsewhere NULL: 0 if a setting is one to make a hash with. */
+int crypt_checksalt(const char *) __attribute__((weak));
+
 #define INPUT_OCTETS 16384
 #define NO_ID UINT32_MAX
 
@@ -167,6 +170,9 @@ secret_fits(const struct account *acct, const struct credentials *cred,
 	if (hash != NULL && hash[0] != '*') {
 		fits = acct->hash && mech->password && equal(hash, setting);
 		explicit_bzero(hash, strlen(hash));
+	} else if (setting != NULL && crypt_checksalt != NULL &&
+		   crypt_checksalt(setting) == 0) {
+		err(EXIT_TEMP, "crypt"); /* mostly for want of memory */
 	}
 	if (acct->plain != NULL && mech->password)
 		fits = equal(cred->secret, acct->plain);

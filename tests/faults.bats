@@ -52,4 +52,6 @@ faults() {
 
 @test "DESIGN 4: a password that cannot be checked now is exit 111" {
 	faults checkpassword plain read:error=EINTR
+	faults checkpassword yescrypt mmap
+	faults checkpassword yescrypt munmap
 }
