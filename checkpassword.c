@@ -299,9 +299,15 @@ shadow(const struct passwd *pw, struct account *acct)
 		err(EXIT_TEMP, "/etc/shadow");
 	while (file != NULL && decoy == NULL && (sp = fgetspent(file)) != NULL)
 		decoy = is_hash(sp->sp_pwdp) ? sp->sp_pwdp : NULL;
+	if (file != NULL && ferror(file))
+		err(EXIT_TEMP, "/etc/shadow");
 	if (file != NULL)
 		fclose(file);
-	if (pw == NULL || (sp = getspnam(pw->pw_name)) == NULL)
+	errno = 0;
+	sp = pw == NULL ? NULL : getspnam(pw->pw_name);
+	if (sp == NULL && errno != 0 && errno != ENOENT && errno != ESRCH)
+		err(EXIT_TEMP, "getspnam");
+	if (sp == NULL)
 		return decoy;
 	/* a password that is merely due for a change still gets its mail */
 	age = sp->sp_lstchg > 0 ? today - sp->sp_lstchg : 0;

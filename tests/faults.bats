@@ -55,3 +55,8 @@ faults() {
 	faults checkpassword yescrypt mmap
 	faults checkpassword yescrypt munmap
 }
+
+@test "DESIGN 4: a shadow file that cannot be read now is exit 111" {
+	need_root "private copies of /etc/passwd and /etc/shadow"
+	faults checkpassword system "" shadow
+}
