@@ -182,9 +182,13 @@ open_locked(const char *path, int flags, char *real, struct stat *st)
 			err(EXIT_SYSTEM, "%s", path);
 		if (!S_ISREG(st->st_mode))
 			errx(EXIT_SYSTEM, "%s: not a regular file", path);
-		if (lstat(real, &now) == 0 && now.st_dev == st->st_dev &&
-		    now.st_ino == st->st_ino)
+		if (lstat(real, &now) == -1) {
+			if (errno != ENOENT)
+				err(EXIT_SYSTEM, "%s", real);
+		} else if (now.st_dev == st->st_dev &&
+			   now.st_ino == st->st_ino) {
 			return fd;
+		}
 		close(fd);
 	}
 }

@@ -60,3 +60,7 @@ faults() {
 	need_root "private copies of /etc/passwd and /etc/shadow"
 	faults checkpassword system "" shadow
 }
+
+@test "DESIGN 4: pop3d-passwd ends where its file cannot be looked at" {
+	faults passwd plain "" '^(lstat|newfstatat).*users"'
+}
