@@ -115,6 +115,10 @@ fuzz:
 coverage:
 	@sh tests/coverage.sh
 
+# Every system call failing, one at a time; half an hour.
+faults:
+	@sh tests/faults.sh
+
 # Beside the peers that Debian has; root, and an hour.  Results go to
 # standard output: make -s bench >bench/RESULTS.md
 bench: all
