@@ -348,7 +348,7 @@ listing_read(
 
 	for (unsigned tries = LIST_TRIES; tries > 0; tries--) {
 		uint64_t now = listing_clock();
-		struct stamp after[2];
+		struct stamp after[2] = {{0}};
 
 		if (tries > 1)
 			list->total = list->names_octets = 0;

@@ -417,12 +417,12 @@ session_run(struct client *c)
 	stream_open(&c->stream, 0, 1, true, c->options.idle_sec);
 	/* The one path that is used, and once. */
 	drop.dir = open(session.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (drop.dir == -1) {
-		refuse_login(c, holder);
-	} else if (sandbox_enter(ROLE_SESSION, &c->options, drop.dir) == -1) {
+	if (drop.dir != -1 &&
+	    sandbox_enter(ROLE_SESSION, &c->options, drop.dir) == -1) {
 		reply_err(&c->stream, "[SYS/PERM] no session can be had; "
 				      "tell the administrator");
-	} else if (maildir_open(&drop, c->peer.ip, holder) == -1) {
+	} else if (drop.dir == -1 ||
+		   maildir_open(&drop, c->peer.ip, holder) == -1) {
 		refuse_login(c, holder);
 	} else {
 		log_event(

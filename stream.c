@@ -264,14 +264,15 @@ reply_line(struct stream *s, const char *format, ...)
 		n = 0;
 	if (n > REPLY_OCTETS - 2)
 		n = REPLY_OCTETS - 2;
-	memcpy(text + n, "\r\n", 2);
-	s->out_octets += (size_t)n + 2;
+	text[n++] = '\r';
+	text[n++] = '\n';
+	s->out_octets += (size_t)n;
 }
 
 const char *
 decimal(uint64_t number, char text[DECIMAL_OCTETS])
 {
-	char *p = text + DECIMAL_OCTETS - 1;
+	char *p = &text[DECIMAL_OCTETS - 1];
 
 	*p = '\0';
 	do
