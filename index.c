@@ -173,6 +173,13 @@ put(int fd, const void *data, size_t octets, struct index_header *h)
 	return true;
 }
 
+/* Whether the index does not say what is true of a message. */
+static bool
+is_new(const struct message *m)
+{
+	return m->is_there != m->is_stored || (m->is_there && m->is_changed);
+}
+
 /* Writes at h->end what is not stored yet, or all that is there; then the
  * header. */
 static bool
@@ -187,7 +194,7 @@ write_records(
 		const char *name = list->names + m->name;
 		struct record *r = (void *)(buffer + used);
 
-		if (is_all ? !m->is_there : m->is_there == m->is_stored)
+		if (!(is_all ? m->is_there : is_new(m)))
 			continue;
 		memset(r, 0, RECORD_OCTETS);
 		r->octets = m->octets;
@@ -253,7 +260,7 @@ index_save(struct index *x, int dir, struct listing *list)
 	for (size_t i = 0; i < list->total; i++) {
 		const struct message *m = &list->messages[i];
 
-		changes += m->is_there != m->is_stored;
+		changes += is_new(m);
 		h.count += m->is_there;
 		if (!m->is_there)
 			continue;
@@ -276,6 +283,8 @@ index_save(struct index *x, int dir, struct listing *list)
 		return;
 	}
 	x->header = h;
-	for (size_t i = 0; i < list->total; i++)
+	for (size_t i = 0; i < list->total; i++) {
 		list->messages[i].is_stored = list->messages[i].is_there;
+		list->messages[i].is_changed = false;
+	}
 }

@@ -96,8 +96,7 @@ listing_rename(
 	m->name = (uint32_t)list->names_octets;
 	list->names_octets += octets;
 	m->in_cur = in_cur;
-	m->is_there = true;
-	m->is_stored = false;
+	m->is_there = m->is_changed = true;
 	return 0;
 }
 
@@ -453,7 +452,7 @@ listing_update(
 	/* What has another name now may be another file, if it had twins. */
 	had_twins |= list->has_twins;
 	for (size_t i = 0; i < list->count && had_twins && may_add; i++)
-		if (!list->messages[i].is_stored)
+		if (list->messages[i].is_changed)
 			list->messages[i].octets = OCTETS_UNKNOWN;
 	return result;
 }

@@ -19,7 +19,8 @@ struct message {
 	uint32_t inode;	      /* the end of it, if known: how disks go */
 	bool in_cur;	      /* else in new */
 	bool is_there;	      /* its file was, when last looked for */
-	bool is_stored;	      /* the index says just this of it */
+	bool is_stored;	      /* the index has it, */
+	bool is_changed;      /* but it is no longer as it says */
 	bool is_deleted;      /* by DELE */
 	bool is_retrieved;    /* whole */
 };

@@ -217,7 +217,7 @@ maildir_set_octets(
 
 	message->octets = octets;
 	message->file_octets = (uint64_t)st->st_size;
-	message->is_stored = false;
+	message->is_changed = true;
 }
 
 uint64_t
@@ -431,7 +431,7 @@ maildir_mark_seen(struct maildrop *m, size_t idx)
 		return errno == ENOENT ? 0 : -1;
 	m->index.header.is_stale = true;
 	/* Short of memory it is not known where it is, and need not be. */
-	message->is_stored = false;
+	message->is_changed = true;
 	(void)listing_rename(&m->list, message, to + 4, true);
 	return 1;
 }

@@ -387,6 +387,19 @@ P
 	not listings
 }
 
+@test "DESIGN 6: a message read and deleted in one session costs no size" {
+	need_traced
+	fill 40
+	indexed
+	printf 'N: n\n\nn\n' | arrive new/2000.N
+	# The index has the message then, and not its size.
+	printf 'QUIT\n' | session >/dev/null
+	printf 'RETR 41\nDELE 41\nQUIT\n' | session >/dev/null
+	printf 'STAT\nQUIT\n' | traced | grep -x '+OK 40 480'
+	not openings
+	right
+}
+
 # written: octets that the traced session wrote to its index.
 written() {
 	sed -n 's/^pwrite64([0-9]*, \(.*\)) *= \([0-9]*\)$/\2 \1/p' "$TRACE" |
