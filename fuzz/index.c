@@ -4,55 +4,48 @@
  * Input: what to do; then the file, or the changes. */
 #include "../index.c"
 
+#include <stdlib.h>
+
 #include "fuzz.h"
 
 enum {
 	RIGHT_SUMS = 1,
-	RIGHT_END = 2,
+	RIGHT_RECORDS = 2,
 	HONEST = 4,
 	MESSAGES_MOST = 64,
-	SAVES_MOST =
-	    40 /* more than there are blocks before all is written anew */
+	SAVES_MOST = 40
 };
 
 static int dir = -1;
 
-/* Makes checksums fit, so that what lies behind them is read. */
+/* Makes checksums fit, so that what lies behind them is read; and perhaps the
+ * lengths of records. */
 static void
-correct(char *file, size_t octets, bool right_end)
+correct(char *file, size_t octets, bool right_records)
 {
 	struct index_header h;
 	size_t at = sizeof(h);
-	struct block b;
+	struct record r;
 
 	if (octets < sizeof(h))
 		return;
 	memcpy(&h, file, sizeof(h));
-	memcpy(h.magic, magic, sizeof(magic));
-	h.order = ORDER;
-	h.blocks %= 8;
-	h.count %= 64;
-	for (uint32_t i = 0; i < h.blocks && octets - at >= sizeof(b); i++) {
-		size_t end, removed, added;
-
-		memcpy(&b, file + at, sizeof(b));
-		b.removed %= 16;
-		b.added %= 16;
-		b.names_octets = b.names_octets % 256 / 8 * 8;
-		removed = ((size_t)b.removed + 1) / 2 * 8;
-		added = b.added * sizeof(struct entry);
-		end = at + sizeof(b) + removed + added + b.names_octets;
-		if (end > octets)
+	while (right_records && octets - at >= sizeof(r)) {
+		memcpy(&r, file + at, sizeof(r));
+		r.length = (uint16_t)(sizeof(r) + r.length % 8 * 8);
+		r.is_there &= 1;
+		if (r.length > octets - at)
 			break;
-		file[end - 1] = '\0';
-		b.sum = checksum(&b, offsetof(struct block, sum), 1);
-		b.sum = checksum(
-		    file + at + sizeof(b), end - at - sizeof(b), b.sum);
-		memcpy(file + at, &b, sizeof(b));
-		at = end;
+		memcpy(file + at, &r, sizeof(r));
+		at += r.length;
+		file[at - 1] = '\0';
 	}
-	if (right_end)
-		h.end = at;
+	h.magic = magic;
+	h.count %= 16;
+	h.end = right_records ? at : sizeof(h) + h.end % (octets + 2);
+	if (h.end >= sizeof(h) && h.end <= octets)
+		h.records_sum =
+		    checksum(file + sizeof(h), h.end - sizeof(h), 1);
 	h.sum = header_sum(&h);
 	memcpy(file, &h, sizeof(h));
 }
@@ -60,16 +53,16 @@ correct(char *file, size_t octets, bool right_end)
 static void
 check_list(const struct index *x, const struct listing *list)
 {
-	CHECK(list->count == x->header.count);
-	CHECK(list->count <= list->room || list->count == 0);
+	CHECK(list->count == x->header.count && list->total == list->count);
+	CHECK(list->count <= list->room);
 	for (size_t i = 0; i < list->count; i++) {
-		const struct message *m = &list->messages[i];
+		struct message *m = &list->messages[i];
 
-		CHECK(m->stored == i && !m->is_gone && !m->is_deleted);
+		CHECK(m->is_there && m->is_stored && !m->is_changed);
 		CHECK(m->name < list->names_octets);
 		CHECK(memchr(list->names + m->name, '\0',
 			  list->names_octets - m->name) != NULL);
-		(void)listing_search(list, list->names + m->name);
+		CHECK(listing_search(list, list->names + m->name) == m);
 	}
 }
 
@@ -78,18 +71,18 @@ read_any(struct text file, unsigned how)
 {
 	char *copy = fuzz_string(file);
 	struct index x = {.fd = -1};
-	struct listing list;
+	struct listing list = {0};
 
 	if ((how & RIGHT_SUMS) != 0)
-		correct(copy, file.octets, (how & RIGHT_END) != 0);
+		correct(copy, file.octets, (how & RIGHT_RECORDS) != 0);
 	fuzz_file(dir, INDEX_NAME, copy, file.octets);
 	free(copy);
-	index_open(&x, dir);
+	index_open(&x, dir, UINT64_MAX);
 	if (index_load(&x, &list) == 0) {
 		CHECK(x.fd != -1);
 		check_list(&x, &list);
 		/* What can be read can be written, and be read again. */
-		index_save(&x, dir, &list, &x.header);
+		index_save(&x, dir, &list);
 		CHECK(x.fd != -1);
 		CHECK(x.header.count == list.count);
 	} else {
@@ -105,10 +98,10 @@ check_same(const struct listing *list, const struct index *x)
 {
 	struct index again = {.fd = -1};
 	uint64_t octets = 0, unsized = 0;
-	struct listing read;
+	struct listing read = {0};
 	size_t n = 0;
 
-	index_open(&again, dir);
+	index_open(&again, dir, UINT64_MAX);
 	CHECK(again.fd != -1);
 	CHECK(memcmp(&again.header, &x->header, sizeof(x->header)) == 0);
 	CHECK(index_load(&again, &read) == 0);
@@ -116,14 +109,14 @@ check_same(const struct listing *list, const struct index *x)
 	for (size_t i = 0; i < list->count; i++) {
 		const struct message *m = &list->messages[i], *r;
 
-		if (m->is_gone)
+		CHECK(m->is_stored == m->is_there);
+		if (!m->is_there)
 			continue;
 		CHECK(n < read.count);
 		r = &read.messages[n++];
 		CHECK(strcmp(list->names + m->name, read.names + r->name) == 0);
 		CHECK(m->octets == r->octets && m->in_cur == r->in_cur &&
 		      m->file_octets == r->file_octets && m->time == r->time);
-		CHECK(m->stored == r->stored);
 		if (m->octets == OCTETS_UNKNOWN)
 			unsized++;
 		else
@@ -140,32 +133,28 @@ static void
 add(struct listing *list, unsigned serial, struct text *input)
 {
 	char name[40];
-	struct message *m;
+	struct message *m = listing_add(list, 0);
+	uint64_t octets;
 
 	(void)snprintf(name, sizeof(name), "%u.%.*s:2,%c", 1000 + serial,
 	    fuzz_octet(input) % 20, "abcdefghijklmnopqrstuvwxyz",
 	    'A' + fuzz_octet(input) % 26);
-	m = &list->messages[list->count++];
-	memset(m, 0, sizeof(*m));
-	m->name = (uint32_t)listing_add_name(list, name);
-	m->octets = m->file_octets = fuzz_octet(input);
-	if (m->octets % 4 == 0)
-		m->octets = OCTETS_UNKNOWN;
-	m->stored = NOT_STORED;
-	m->in_cur = (m->file_octets & 1) != 0;
-	listing_set_time(list, m);
+	octets = fuzz_octet(input);
+	CHECK(listing_rename(list, m, name, (octets & 1) != 0) == 0);
+	m->octets = octets % 4 == 0 ? OCTETS_UNKNOWN : octets;
+	m->file_octets = octets;
+	m->time = 1000 + serial;
+	list->count++;
 }
 
 static void
 change(struct text input)
 {
-	struct listing list = {.room = 1024};
+	struct listing list = {0};
 	struct index x = {.fd = -1};
-	struct index_header now = {.listed_nsec = 1};
 	unsigned serial = 0, saves = 0;
 
 	(void)unlinkat(dir, INDEX_NAME, 0);
-	list.messages = calloc(list.room, sizeof(*list.messages));
 	while (input.octets > 0 && saves < SAVES_MOST) {
 		unsigned what = fuzz_octet(&input);
 		size_t i = list.count > 0 ? what / 4 % list.count : 0;
@@ -174,24 +163,21 @@ change(struct text input)
 			if (list.count < MESSAGES_MOST)
 				add(&list, serial++, &input);
 		} else if (what % 4 == 1) {
-			list.messages[i].is_gone = true;
+			list.messages[i].is_there ^= true;
 		} else if (what % 4 == 2) {
 			list.messages[i].octets = what;
-			list.messages[i].stored = NOT_STORED;
+			list.messages[i].is_changed = true;
 		} else {
-			now.has_twins = what & 4;
+			list.has_twins = (what & 4) != 0;
 			saves++;
-			index_save(&x, dir, &list, &now);
+			index_save(&x, dir, &list);
 			CHECK(x.fd != -1);
 			check_same(&list, &x);
 		}
 		if (what == 0xff && x.fd != -1) { /* another session */
 			index_close(&x);
-			index_open(&x, dir);
-			listing_free(&list);
+			index_open(&x, dir, UINT64_MAX);
 			CHECK(index_load(&x, &list) == 0);
-			list.messages = realloc(
-			    list.messages, 1024 * sizeof(*list.messages));
 		}
 	}
 	listing_free(&list);

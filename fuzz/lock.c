@@ -26,7 +26,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 {
 	static int mine = -1, other = -1;
 	char holder[LOCK_TEXT_OCTETS];
-	struct lock lock, held;
+	int lock, held;
 	char ip[64] = "";
 
 	if (mine == -1) {
@@ -42,13 +42,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	/* What a session writes there is what the next one reads. */
 	for (size_t i = 0; i < octets && i < 45; i++)
 		ip[i] = "0123456789abcdef:."[data[i] % 18];
-	CHECK(lock_sign(&held, ip) != 0);
+	CHECK(lock_sign(held, ip) != 0);
 	memset(holder, 1, sizeof(holder));
 	CHECK(lock_take(&lock, mine, holder) == -1 && errno == EWOULDBLOCK);
 	check_holder(holder);
 	CHECK(*holder != '\0');
 	CHECK((strstr(holder, " by a session from ") != NULL) == (*ip != '\0'));
 	CHECK(strcmp(holder + strlen(holder) - strlen(ip), ip) == 0);
-	lock_release(&held, other);
+	lock_release(held, other);
 	return 0;
 }

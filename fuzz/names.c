@@ -33,16 +33,12 @@ check_uid(const char *name)
 }
 
 static void
-check_pair(const struct listing *list, const struct message *a,
-    const struct message *b)
+check_pair(const char *x, const char *y)
 {
-	const char *x = list->names + a->name, *y = list->names + b->name;
 	char uids[2][UID_OCTETS + 1];
-	int order = listing_order(list, a, b);
+	int order = listing_compare(x, y);
 
-	CHECK((order < 0) == (listing_order(list, b, a) > 0));
-	CHECK((order == 0) == listing_same_base(x, y));
-	CHECK(is_after(list, a, b) != is_after(list, b, a) || a == b);
+	CHECK((order < 0) == (listing_compare(y, x) > 0));
 	maildir_own_uid(x, uids[0]);
 	maildir_own_uid(y, uids[1]);
 	CHECK((strcmp(uids[0], uids[1]) == 0) == (order == 0) ||
@@ -52,41 +48,49 @@ check_pair(const struct listing *list, const struct message *a,
 static void
 check_order(const struct listing *list)
 {
-	for (size_t i = 0; i < list->count; i++)
-		for (size_t j = 0; j < list->count; j++) {
-			const struct message *m = list->messages;
+	const struct message *m = list->messages;
 
-			check_pair(list, &m[i], &m[j]);
-			for (size_t k = 0; k < list->count; k++)
-				CHECK(is_after(list, &m[i], &m[k]) ||
-				      !is_after(list, &m[i], &m[j]) ||
-				      !is_after(list, &m[j], &m[k]));
+	for (size_t i = 0; i < list->total; i++)
+		for (size_t j = 0; j < list->total; j++) {
+			check_pair(
+			    list->names + m[i].name, list->names + m[j].name);
+			for (size_t k = 0; k < list->total; k++)
+				CHECK(in_order(list, &m[i], &m[k]) ||
+				      !in_order(list, &m[i], &m[j]) ||
+				      !in_order(list, &m[j], &m[k]));
 		}
 }
 
-/* Sorted and united: each name once, and found. */
+/* Sorted: each name once, the last one, those that are gone behind the others;
+ * and all are found. */
 static void
-check_search(struct listing *list)
+check_search(const struct listing *list)
 {
 	struct listing all = {0};
 	char absent[] = "0.nobody has this name";
 
-	for (size_t i = 0; i < list->count; i++)
-		CHECK(listing_copy(&all, list, &list->messages[i]) == 0);
-	CHECK(sort(&all) == 0);
-	for (size_t i = 1; i < all.count; i++)
-		CHECK(is_after(&all, &all.messages[i], &all.messages[i - 1]));
-	listing_unite(&all);
-	for (size_t i = 0; i < all.count; i++) {
-		CHECK(i == 0 || listing_order(&all, &all.messages[i],
-				    &all.messages[i - 1]) > 0);
-		CHECK(listing_search(&all, all.names + all.messages[i].name) ==
-		      i);
+	for (size_t i = 0; i < list->total; i++) {
+		const struct message *m = &list->messages[i];
+
+		CHECK(add(&all, list->names + m->name, m->in_cur, i) == 0);
+		all.messages[i].is_there = i % 4 != 3;
 	}
-	for (size_t i = 0; i < list->count; i++)
-		CHECK(listing_search(&all,
-			  list->names + list->messages[i].name) < all.count);
-	CHECK(listing_search(&all, absent) == all.count);
+	CHECK(listing_sort(&all) == 0);
+	for (size_t i = 0; i < all.total; i++) {
+		const char *name = all.names + all.messages[i].name;
+		size_t last = all.messages[i].inode;
+
+		CHECK(all.messages[i].is_there == (i < all.count));
+		CHECK(i == 0 || i >= all.count ||
+		      !in_order(&all, &all.messages[i], &all.messages[i - 1]));
+		CHECK((listing_search(&all, name) == &all.messages[i]) ==
+		      (i < all.count));
+		for (size_t j = last + 1; j < list->total; j++)
+			CHECK(listing_compare(name,
+				  list->names + list->messages[j].name) != 0);
+	}
+	CHECK(all.has_twins == (all.total < list->total));
+	CHECK(listing_search(&all, absent) == NULL);
 	listing_free(&all);
 }
 
@@ -99,11 +103,10 @@ check_seen(struct maildrop *m, size_t i)
 	const char *flags = flags_of(name), *seen;
 	size_t base = listing_base_octets(name);
 	bool is_new = seen_name(m, i, path);
-	int64_t place;
 
 	CHECK(strncmp(path, "cur/", 4) == 0 && strchr(path + 4, '/') == NULL);
 	CHECK(strncmp(path + 4, name, base) == 0);
-	CHECK(listing_same_base(path + 4, name));
+	CHECK(listing_compare(path + 4, name) == 0);
 	CHECK(is_new || m->list.messages[i].in_cur);
 	seen = flags_of(path + 4);
 	if (flags == NULL && name[base] != '\0') {
@@ -115,9 +118,8 @@ check_seen(struct maildrop *m, size_t i)
 			CHECK(strchr(seen, *flags) != NULL);
 	}
 	/* Once is enough. */
-	place = listing_add_name(&m->list, path + 4);
-	m->list.messages[i].name = (uint32_t)place;
-	m->list.messages[i].in_cur = true;
+	CHECK(listing_rename(&m->list, &m->list.messages[i], path + 4, true) ==
+	      0);
 	CHECK(!seen_name(m, i, again) && strcmp(path, again) == 0);
 }
 
@@ -127,21 +129,22 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	static struct maildrop m;
 	struct text text = {(const char *)data, octets}, part;
 
-	while (fuzz_until(&text, '\n', &part) && m.list.count < NAMES_MOST) {
+	while (fuzz_until(&text, '\n', &part) && m.list.total < NAMES_MOST) {
 		char *name = fuzz_string(part);
 
 		/* What a directory can hold, and is a message. */
 		if (*name != '\0' && *name != '.' &&
 		    strchr(name, '/') == NULL && strlen(name) <= NAME_MAX) {
 			check_uid(name);
-			CHECK(add_message(&m.list, name, m.list.count % 3 == 0,
-				  m.list.count) == 0);
+			CHECK(
+			    add(&m.list, name, m.list.total % 3 == 0, 0) == 0);
+			m.list.messages[m.list.total - 1].time = time_of(name);
 		}
 		free(name);
 	}
 	check_order(&m.list);
 	check_search(&m.list);
-	for (size_t i = 0; i < m.list.count; i++)
+	for (size_t i = 0; i < m.list.total; i++)
 		check_seen(&m, i);
 	listing_free(&m.list);
 	return 0;

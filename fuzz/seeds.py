@@ -52,32 +52,20 @@ TABLE = {
 }
 
 
-def block(removed, messages):
-    """A block of pop3d.index, its checksum left to the target."""
-    names = b"".join(n + b"\0" for n, _ in messages)
-    names += b"\0" * (8 - len(names) % 8)
-    at = entries = 0
-    packed = b""
-    for name, octets in messages:
-        packed += struct.pack("=QQII", octets, octets, at, entries % 2)
-        at += len(name) + 1
-        entries += 1
-    gone = struct.pack("=%dI" % len(removed), *removed)
-    gone += b"\0" * (len(gone) % 8)
-    return struct.pack("=IIQQ", len(removed), len(messages), len(names), 0) + \
-        gone + packed + names
-
-
-def index(count, blocks):
-    body = b"".join(block(*b) for b in blocks)
-    return b"\3" + b"pop3dix1" + struct.pack(
-        "=II4Q", 0x01020304, len(blocks), count, 0, 0, 136 + len(body)) + \
-        b"\0" * 88 + body
+def index(count, records):
+    """A pop3d.index, its checksums left to the target; octets -1: removed."""
+    body = b""
+    for number, (name, octets) in enumerate(records):
+        name += bytes(8 - (20 + len(name)) % 8)
+        body += struct.pack("=QQHBB", octets & 2**63 - 1, 1, 20 + len(name),
+                            octets >= 0, number % 2) + name
+    return b"\1" + b"pop3dix2" + struct.pack(
+        "=6Q", count, 0, 0, 144 + len(body), 9, 0) + bytes(88) + body
 
 
 TABLE["index"] = [
-    index(2, [([], [(b"1.a:2,S", 10), (b"2.b", 20)])]),
-    index(2, [([], [(b"1.a", 10), (b"2.b", 20)]), ([0], [(b"3.c", 30)])]),
+    index(2, [(b"1.a:2,S", 10), (b"2.b", 20)]),
+    index(2, [(b"1.a", 10), (b"2.b", 20), (b"1.a:2,S", -1), (b"3.c", 30)]),
     index(0, []), b"\4\0abc\0abc\3\0abc\5\3\6\3\xff\0abc\3",
 ]
 

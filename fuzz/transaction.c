@@ -278,8 +278,7 @@ run(unsigned flags)
 	stream_end(&client.stream);
 	index_close(&drop.index);
 	listing_free(&drop.list);
-	free(drop.uidl.entries);
-	free(drop.uidl.text);
+	free(drop.uids);
 	(void)close(drop.dir);
 	return reason;
 }
