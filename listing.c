@@ -343,7 +343,6 @@ listing_read(
 	const struct timespec tick = {0, TICK_MSEC * 1000000L};
 	const struct stamp known[2] = {stamps[0], stamps[1]};
 	unsigned unsettled = 0;
-	int result = 1;
 
 	for (unsigned tries = LIST_TRIES; tries > 0; tries--) {
 		uint64_t now = listing_clock();
@@ -351,20 +350,19 @@ listing_read(
 
 		if (tries > 1)
 			list->total = list->names_octets = 0;
-		result = listing_stamp(dir, stamps);
+		if (listing_stamp(dir, stamps) == -1)
+			return -1;
 		/* New first, so that a message that moves to cur is seen twice
 		 * and not never. */
-		for (int i = 0; i < 2 && result == 0; i++) {
+		for (int i = 0; i < 2; i++) {
 			is_same[i] = memcmp(&stamps[i], &known[i],
 					 sizeof(known[i])) == 0;
-			if (!is_same[i])
-				result = read_directory(list, dir, i == 1);
+			if (!is_same[i] &&
+			    read_directory(list, dir, i == 1) == -1)
+				return -1;
 		}
-		if (result == -1 || listing_stamp(dir, after) == -1) {
-			result = -1;
-			break;
-		}
-		result = 1;
+		if (listing_stamp(dir, after) == -1)
+			return -1;
 		if (memcmp(stamps, after, sizeof(after)) != 0)
 			continue;
 		/* Both changed in an earlier tick of the clock.  The time of
@@ -376,7 +374,7 @@ listing_read(
 		(void)nanosleep(&tick, NULL);
 	}
 	memset(stamps, 0, sizeof(known));
-	return result;
+	return 1;
 }
 
 /* Message m of the list is there, as message n of `now` says. */

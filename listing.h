@@ -62,7 +62,7 @@ uint64_t listing_clock(void);
  * again while they change, since a rename between two reads of a directory can
  * hide a message.  Returns 0; 1 if they have not come to rest, so that messages
  * may be missing; or -1 with errno.  Leaves in `stamps` what the listing
- * belongs to.
+ * belongs to, which after -1 is not to be used.
  */
 int listing_read(
     struct listing *list, int dir, struct stamp stamps[2], bool is_same[2]);

@@ -31,19 +31,16 @@
 static void
 read_holder(int file, char *holder)
 {
-	char text[LOCK_TEXT_OCTETS], since[32], ip[64];
+	char text[LOCK_TEXT_OCTETS], since[32], ip[64] = "";
 	ssize_t n = file != -1 ? pread(file, text, sizeof(text) - 1, 0) : -1;
 
-	holder[0] = '\0';
 	if (n <= 0)
 		return;
 	text[n] = '\0';
-	if (sscanf(text, "since=%31[0-9TZ:-] ip=%63[0-9a-fA-F.:]", since, ip) ==
-	    2)
-		(void)snprintf(holder, LOCK_TEXT_OCTETS,
-		    " since %s by a session from %s", since, ip);
-	else if (sscanf(text, "since=%31[0-9TZ:-]", since) == 1)
-		(void)snprintf(holder, LOCK_TEXT_OCTETS, " since %s", since);
+	if (sscanf(text, "since=%31[0-9TZ:-] ip=%63[0-9a-fA-F.:]", since, ip) >=
+	    1)
+		(void)snprintf(holder, LOCK_TEXT_OCTETS, " since %s%s%s", since,
+		    *ip != '\0' ? " by a session from " : "", ip);
 }
 
 int

@@ -62,7 +62,6 @@ maildir_open(struct maildrop *m, const char *ip, char *holder)
 {
 	struct stamp stamps[2];
 
-	holder[0] = '\0';
 	m->saved_msec = now_msec();
 	if (lock_take(&m->lock, m->dir, holder) == -1 ||
 	    listing_stamp(m->dir, stamps) == -1)
@@ -227,22 +226,22 @@ maildir_octets(struct maildrop *m, size_t idx)
 	struct wire wire = {0};
 	char path[PATH_OCTETS];
 	struct stat st;
-	ssize_t n = -1;
+	ssize_t n;
 	int fd;
 
 	if (message->octets != OCTETS_UNKNOWN)
 		return message->octets;
 	fd = maildir_open_message(m, idx, &st);
-	if (fd == -1 && fstatat(m->dir, path_of(&m->list, idx, path), &st,
-			    AT_SYMLINK_NOFOLLOW) == -1)
-		return 0;
-	if (fd != -1) {
-		while ((n = read(fd, m->buffer, sizeof(m->buffer))) > 0)
-			wire_count(&wire, m->buffer, (size_t)n);
-		(void)close(fd);
-	}
+	if (fd == -1)
+		return fstatat(m->dir, path_of(&m->list, idx, path), &st,
+			   AT_SYMLINK_NOFOLLOW) == 0
+			   ? (uint64_t)st.st_size
+			   : 0;
+	while ((n = read(fd, m->buffer, sizeof(m->buffer))) > 0)
+		wire_count(&wire, m->buffer, (size_t)n);
+	(void)close(fd);
 	wire_count_end(&wire);
-	if (n != 0) /* it may be readable another time */
+	if (n == -1) /* it may be readable another time */
 		return (uint64_t)st.st_size;
 	maildir_set_octets(m, idx, wire.octets, &st);
 	if (now_msec() - m->saved_msec > SAVE_MSEC)
@@ -258,14 +257,20 @@ compare_places(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* Counts all that is not counted yet, in the order of inodes, which is kind to
- * a disk: in that of names a first count is all seeks. */
-static void
-count_all(struct maildrop *m)
+int
+maildir_total(struct maildrop *m, uint64_t *octets)
 {
-	uint64_t *places = calloc(m->count + 1, sizeof(*places));
+	uint64_t *places;
 	size_t n = 0;
 
+	*octets = m->index.header.octets;
+	if (!m->is_loaded && m->index.header.unsized == 0)
+		return 0;
+	if (maildir_load(m) == -1)
+		return -1;
+	/* First what is not counted yet, in the order of inodes, which is kind
+	 * to a disk: in that of names a first count is all seeks. */
+	places = calloc(m->count + 1, sizeof(*places));
 	for (size_t i = 0; i < m->count && places != NULL; i++)
 		if (m->list.messages[i].octets == OCTETS_UNKNOWN)
 			places[n++] =
@@ -275,17 +280,6 @@ count_all(struct maildrop *m)
 	for (size_t i = 0; i < n; i++)
 		(void)maildir_octets(m, (size_t)(places[i] & UINT32_MAX));
 	free(places);
-}
-
-int
-maildir_total(struct maildrop *m, uint64_t *octets)
-{
-	*octets = m->index.header.octets;
-	if (!m->is_loaded && m->index.header.unsized == 0)
-		return 0;
-	if (maildir_load(m) == -1)
-		return -1;
-	count_all(m);
 	*octets = 0;
 	for (size_t i = 0; i < m->count; i++)
 		if (!m->list.messages[i].is_deleted)
@@ -322,7 +316,7 @@ remove_twins(struct maildrop *m, const char *name, const struct stat *st)
 	int error = 0;
 
 	if (listing_read(&now, m->dir, stamps, is_same) == -1)
-		return -1;
+		error = errno;
 	for (size_t i = 0; i < now.total; i++) {
 		if (listing_compare(now.names + now.messages[i].name, name) !=
 		    0)
@@ -365,10 +359,10 @@ maildir_remove(struct maildrop *m, size_t idx)
 	}
 	m->list.messages[idx].is_there = false;
 	m->index.header.is_stale = true;
-	if (m->list.has_twins &&
-	    remove_twins(m, maildir_name(m, idx), &st) == -1)
-		return -1;
-	return 1;
+	return m->list.has_twins &&
+		       remove_twins(m, maildir_name(m, idx), &st) == -1
+		   ? -1
+		   : 1;
 }
 
 /* Renames, but onto no other file. */
@@ -417,7 +411,6 @@ seen_name(const struct maildrop *m, size_t idx, char path[PATH_OCTETS + 8])
 int
 maildir_mark_seen(struct maildrop *m, size_t idx)
 {
-	struct message *message = &m->list.messages[idx];
 	char from[PATH_OCTETS], to[PATH_OCTETS + 8];
 	unsigned tries = 0;
 	int result;
@@ -431,8 +424,7 @@ maildir_mark_seen(struct maildrop *m, size_t idx)
 		return errno == ENOENT ? 0 : -1;
 	m->index.header.is_stale = true;
 	/* Short of memory it is not known where it is, and need not be. */
-	message->is_changed = true;
-	(void)listing_rename(&m->list, message, to + 4, true);
+	(void)listing_rename(&m->list, &m->list.messages[idx], to + 4, true);
 	return 1;
 }
 

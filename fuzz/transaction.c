@@ -3,6 +3,8 @@
  * answered once and rightly, by a model of the RFC; and nothing is removed
  * but what DELE was answered +OK for, and only by QUIT.
  * Input: flags, splits, where output breaks, what is sent. */
+#include <stdio.h>
+
 #include "../session.c"
 
 #include <fcntl.h>
