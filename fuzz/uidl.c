@@ -93,7 +93,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	CHECK(listing_sort(&list) == 0);
 	fuzz_file(dir, UIDL_NAME, file.at, file.octets);
 	text = NULL;
-	uids = uidl_load(dir, &list);
+	CHECK(uidl_load(dir, &list, &uids) == 0);
 	check_uids(uids, &list, file);
 	free(uids);
 	free(text);
