@@ -111,6 +111,22 @@ SECONDS = 20
 fuzz:
 	@sh fuzz/run.sh $(SECONDS)
 
+# The same tests with pop3d under the memory sanitizer; libcrypt, which other
+# programs use, is not made for it.
+msan:
+	@sh tests/install-needs.sh clang=clang
+	@sh tests/install-needs.sh "$$(clang \
+	    -print-file-name=libclang_rt.msan-$$(uname -m).a)=libclang-rt-dev"
+	@MSAN_OPTIONS=abort_on_error=1 POP3D_TOOL=msan \
+	sh tests/check.sh msan pop3d CC=clang HARDENING=-fPIE \
+	    CPPFLAGS=-DINSTRUMENTED LDFLAGS=-fsanitize=memory \
+	    CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=memory -fsanitize-memory-track-origins"
+
+# Most of them with every process of pop3d under valgrind; see check.sh.
+valgrind:
+	@POP3D_TOOL=valgrind sh tests/check.sh valgrind CC=cc \
+	    HARDENING=-fPIE CPPFLAGS=-DINSTRUMENTED CFLAGS="-O1 -g"
+
 # Which lines no test runs; root, so that the greeter's are counted as it is.
 coverage:
 	@sh tests/coverage.sh

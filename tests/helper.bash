@@ -20,6 +20,7 @@ pop3d_setup() {
 	LOG=$BATS_TEST_TMPDIR/log
 	EMPTY=$BATS_TEST_TMPDIR/empty
 	SERVERS=()
+	TRACER=()
 	export HOME_DIR MAIL LOG EMPTY
 	chmod a+x "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" \
 	    "$BATS_TEST_TMPDIR"
@@ -28,6 +29,10 @@ pop3d_setup() {
 	: >"$LOG"
 	own
 	gcov_setup
+	# Where the program named pop3d, a script then, has reports written.
+	VALGRIND_LOGS=$BATS_TEST_TMPDIR/valgrind
+	export VALGRIND_LOGS
+	mkdir -m 1777 "$VALGRIND_LOGS"
 }
 
 # make coverage (see coverage.sh): processes of several users write their
@@ -51,7 +56,8 @@ gcov_setup() {
 	fi
 }
 
-# Call this in teardown(): ends what start_server began.
+# Call this in teardown(): ends what start_server began, and fails if a
+# sanitizer or valgrind has found something, whatever the test thought of it.
 pop3d_teardown() {
 	local pid
 
@@ -59,6 +65,14 @@ pop3d_teardown() {
 		kill "$pid" 2>/dev/null || :
 		wait "$pid" 2>/dev/null || :
 	done
+	find "$VALGRIND_LOGS" -type f -size +0 -exec cat {} + \
+	    >"$BATS_TEST_TMPDIR/reports"
+	grep -a -A 30 'Sanitizer: \|: runtime error: ' "$LOG" \
+	    >>"$BATS_TEST_TMPDIR/reports" || :
+	if [ -s "$BATS_TEST_TMPDIR/reports" ]; then
+		cat "$BATS_TEST_TMPDIR/reports" >&2
+		return 1
+	fi
 }
 
 # Gives the home directory to the test user.
@@ -66,6 +80,12 @@ own() {
 	if [ "$(id -u)" = 0 ]; then
 		chown -R "$TEST_UID:$TEST_GID" "$HOME_DIR"
 	fi
+}
+
+# not_under TOOL REASON: what is not to be had under a tool of make msan or
+# make valgrind.
+not_under() {
+	[ "${POP3D_TOOL:-}" != "$1" ] || skip "not under $1: $2"
 }
 
 need_root() {
@@ -260,6 +280,16 @@ quick() {
 	POP3D=("${inject[@]}" "${POP3D[@]}")
 }
 
+# failing CALLS=WHAT COMMAND ...: the command, for whose own system calls, by
+# strace's --inject, it is WHAT that happens.  Skips where strace cannot; in a
+# pipeline a test cannot skip, so try it with `true` before.
+failing() {
+	local inject=(strace -qq -o /dev/null -e "inject=$1")
+
+	"${inject[@]}" true 2>/dev/null || skip "needs strace, to fail $1"
+	"${inject[@]}" "${@:2}"
+}
+
 # talk [OPTION ...]: standard input goes to a pop3d with $PROGRAM as it is,
 # over pipes; its answers without CRs.
 talk() {
@@ -388,6 +418,13 @@ brief() {
 	sed -E 's/^(-ERR( \[[A-Z/-]+\])?) .*/\1/'
 }
 
+# need_tracer EXPRESSION [OPTION ...]: what open_session opens runs under
+# strace with that -e and these options, or the test is skipped.
+need_tracer() {
+	TRACER=(strace -qq -o /dev/null -e "$@")
+	as_user "${TRACER[@]}" true 2>/dev/null || skip "needs strace, to $1"
+}
+
 # open_session [OPTION ...]: a session that goes on while the test does other
 # things, its login answered; TCPREMOTEIP is its client.  Sets SESSION (its
 # process), REPLY, and the descriptors TO and FROM.
@@ -396,7 +433,7 @@ open_session() {
 
 	rm -rf "$pipes" && mkdir "$pipes" && mkfifo "$pipes/in" "$pipes/out"
 	# shellcheck disable=SC2016
-	as_user sh -c 'echo $$ >.session && exec "$@"' sh \
+	as_user "${TRACER[@]}" sh -c 'echo $$ >.session && exec "$@"' sh \
 	    "$POP3D_BIN/pop3d" -t "$@" <"$pipes/in" >"$pipes/out" \
 	    2>>"$LOG" 3>&- &
 	PARENT=$!

@@ -13,4 +13,21 @@ setup_suite() {
 	mkdir -p "$POP3D_BIN"
 	cp "$build/pop3d" "$build/pop3d-checkpassword" "$build/pop3d-passwd" \
 	    "$POP3D_BIN"
+	[ "${POP3D_TOOL:-}" != valgrind ] || put_valgrind_before
+}
+
+# The program named pop3d becomes a script.  valgrind tells a program that
+# /proc/self/exe is the program's own file, not the script; but one whose name
+# ends in " (deleted)" is taken for one that has been replaced, and what has
+# replaced it, that is the script, is started for the session.  A report's name
+# has the parent, too: what the monitor forks is another user with the same
+# number later.
+put_valgrind_before() {
+	mv "$POP3D_BIN/pop3d" "$POP3D_BIN/pop3d (deleted)"
+	cat >"$POP3D_BIN/pop3d" <<S
+#!/bin/sh
+exec valgrind -q --vgdb=no --log-file="\$VALGRIND_LOGS/%p.\$PPID" \
+    --track-origins=yes "$POP3D_BIN/pop3d (deleted)" "\$@"
+S
+	chmod 755 "$POP3D_BIN/pop3d"
 }
