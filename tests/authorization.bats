@@ -56,6 +56,15 @@ policy() {
 	    grep -E '^\+OK [^<>]* <[^<>@ ]+@mail\.example\.org>$'
 }
 
+@test "RFC 1939 7: where no time stamp can be made, nobody is greeted: exit 111" {
+	greeter_command -a
+	failing getrandom:error=ENOSYS true
+	run strace -f -qq -o /dev/null -e inject=getrandom:error=ENOSYS \
+	    "${POP3D[@]}" </dev/null
+	[ "$status" = 111 ]
+	not grep -F '+OK' <<<"$output"
+}
+
 @test "DESIGN 5: a time stamp has only letters, digits and .@- in its brackets" {
 	talk -a -h $'m\xc3\xa4il_\\host <a>"%s' </dev/null >"$RECORD/greeting"
 	grep -aE ' <[A-Za-z0-9.@-]+>$' "$RECORD/greeting"
@@ -208,6 +217,23 @@ USER'
 +OK'
 	not_asked
 	logged 'event=failure user=joe ip=- mechanism=USER reason=empty'
+}
+
+@test "DESIGN 2: no program is asked for a client that takes no answers any more" {
+	recorder
+	greeter_command -c
+	python3 - "${POP3D[@]}" 2>>"$LOG" <<'P'
+import socket, subprocess, sys
+client, link = socket.socketpair()
+pop3d = subprocess.Popen(sys.argv[1:], stdin=link, stdout=link)
+link.close()
+client.recv(4096)
+client.shutdown(socket.SHUT_RD)
+client.sendall(b"USER joe\r\nPASS secret\r\n")
+pop3d.wait()
+P
+	not_asked
+	logged 'event=end user=- .*reason=disconnect'
 }
 
 @test "RFC 1939 7: PASS without USER is -ERR, and no program is asked" {
@@ -648,7 +674,8 @@ boundary() {
 
 @test "DESIGN 3: what is no numeric address is unknown, and not loopback" {
 	for ip in localhost 127.1 '127.0.0.1 ' 127.0.0.1.example.org \
-	    '127.0.0.1,192.0.2.1' 0x7f.0.0.1 unknown ''; do
+	    '127.0.0.1,192.0.2.1' 0x7f.0.0.1 unknown '' \
+	    "$(printf '127.0.0.1.%.0s' {1..30})"; do
 		TCPREMOTEIP=$ip policy | expect 'no clear' || {
 			echo "of '$ip'" >&2
 			return 1
@@ -677,6 +704,25 @@ boundary() {
 	hear '^\+OK'
 	hear '^-ERR \[AUTH\]'
 	logged 'event=failure user=joe ip=127\.0\.0\.1 '
+}
+
+@test "DESIGN 3: so it does where it is one of IPv6" {
+	python3 -c 'import socket; socket.socket(10).bind(("::1", 0))' \
+	    2>/dev/null || skip "no IPv6 here"
+	greeter_command
+	python3 - "${POP3D[@]}" 2>>"$LOG" <<'P'
+import socket, subprocess, sys
+server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+client = socket.create_connection(server.getsockname()[:2])
+link = server.accept()[0]
+pop3d = subprocess.Popen(sys.argv[1:], stdin=link, stdout=link)
+link.close()
+client.sendall(b"USER joe\r\nPASS no\r\nQUIT\r\n")
+while client.recv(4096):
+    pass
+pop3d.wait()
+P
+	logged 'event=failure user=joe ip=::1 '
 }
 
 @test "DESIGN 3: a socket that is not TCP tells no address, and unknown is not loopback" {

@@ -128,6 +128,16 @@ P
 	handed "joe\\0$(printf '%2000s' x)\\0\\0"
 }
 
+@test "DESIGN 4: credentials that the pipe does not take at once arrive whole" {
+	recorder
+	greeter_command -c
+	failing write:error=EAGAIN:when=1 true
+	# The first that the monitor writes are they.
+	lines 'USER joe' 'PASS secret' QUIT | failing write:error=EAGAIN:when=1 \
+	    "${POP3D[@]}" 2>>"$LOG" | tr -d '\r' | grep '^-ERR \[AUTH\]'
+	handed 'joe\0secret\0\0'
+}
+
 @test "DESIGN 4: of two attempts, each program gets its own credentials only" {
 	program <<'P'
 cat <&3 >>"$RECORD/credentials"
@@ -181,6 +191,38 @@ t'
 	cd "$POP3D_BIN"
 	lines 'USER joe' 'PASS x' | ./pop3d "${POP3D[@]:1}" >/dev/null 2>>"$LOG"
 	head -n 1 "$RECORD/arguments" | expect "$POP3D_BIN/pop3d"
+}
+
+@test "DESIGN 3: pop3d replaced in mid-connection: the session is the new one" {
+	not_under valgrind "the copy is another program"
+	mkdir "$BATS_TEST_TMPDIR/bin"
+	cp "$POP3D_BIN/pop3d" "$BATS_TEST_TMPDIR/bin/pop3d"
+	cp "$POP3D_BIN/pop3d" "$BATS_TEST_TMPDIR/bin/new"
+	greeter_command -m "$MAIL" -c
+	start_server "$BATS_TEST_TMPDIR/bin/pop3d" "${POP3D[@]:1}"
+	dial
+	hear '^\+OK .* POP3'
+	mv "$BATS_TEST_TMPDIR/bin/new" "$BATS_TEST_TMPDIR/bin/pop3d"
+	say 'USER joe' 'PASS secret' QUIT
+	hear '^\+OK'
+	hear '^\+OK 0 messages'
+	hear '^\+OK'
+	closed
+}
+
+@test "DESIGN 3: where pop3d does not know its path, PATH is searched" {
+	local call='?readlink,?readlinkat:error=ENOENT'
+
+	program <<'P'
+echo "$1" >"$RECORD/name"
+become "$@"
+P
+	greeter_command -c
+	failing "$call" true
+	lines 'USER joe' 'PASS secret' QUIT | PATH=$POP3D_BIN:$PATH \
+	    failing "$call" "${POP3D[@]}" 2>>"$LOG" | tr -d '\r' |
+	    grep -x '+OK 0 messages'
+	expect pop3d <"$RECORD/name"
 }
 
 @test "DESIGN 3: the program is searched in PATH" {
@@ -413,6 +455,31 @@ exit 1
 P
 	login -c | sed -n 3p | expect '-ERR [AUTH]'
 	kill "$(cat "$RECORD/pid")"
+}
+
+@test "DESIGN 2: a program without an end is killed after 60 s, and all of its group" {
+	program <<'P'
+sleep 300 &
+echo $! >"$RECORD/child"
+trap '' TERM
+wait
+P
+	greeter_command -c
+	start_server "${POP3D[@]}"
+	dial
+	hear '^\+OK .* POP3'
+	SECONDS=0
+	say 'USER joe' 'PASS secret'
+	hear '^\+OK'
+	IFS= read -r -t 90 -u "$CLIENT" HEARD
+	[[ $HEARD == "-ERR [SYS/TEMP] "* ]]
+	[ "$SECONDS" -ge 60 ]
+	logged 'event=failure user=joe .*reason=timeout'
+	wait_for not kill -0 "$(cat "$RECORD/child")" 2>/dev/null
+	# It is no wrong password: the client may go on.
+	say QUIT
+	hear '^\+OK'
+	closed
 }
 
 @test "DESIGN 2: the program has a process group of its own" {

@@ -328,6 +328,69 @@ P
 	right
 }
 
+@test "DESIGN 6: an index cut short in mid-session is done without" {
+	fill 40
+	indexed
+	open_session
+	truncate -s 200 "$MAIL/pop3d.index"
+	ask LIST
+	[[ $REPLY == '+OK 40 messages (480 octets)' ]]
+	rest | grep -c ' 12$' | expect 40
+	ask QUIT
+	[[ $REPLY == +OK* ]]
+	end_session
+	right
+}
+
+@test "DESIGN 6: with a damaged index in a Maildir that cannot be listed, -ERR and the end" {
+	local command octets
+
+	fill 40
+	for command in LIST UIDL LAST 'RETR 1' 'DELE 40'; do
+		indexed
+		octets=$(stat -c %s "$MAIL/pop3d.index")
+		printf '\377' | dd of="$MAIL/pop3d.index" bs=1 conv=notrunc \
+		    seek=$((octets - 1)) 2>/dev/null
+		open_session
+		[[ $REPLY == '+OK 40 messages' ]]
+		chmod 0 "$MAIL/cur"
+		ask "$command"
+		chmod 700 "$MAIL/cur"
+		[[ $REPLY == '-ERR [SYS/TEMP] '* ]]
+		not read_reply
+		end_session
+		[ "$(mail_files | wc -l)" = 40 ]
+	done
+	logged 'event=error what="cannot list the maildrop any more"'
+	right
+}
+
+# holds PATH: the session has it open.
+holds() {
+	find "/proc/$(cat "$HOME_DIR/.session")/fd" -lname "$1" | grep -q .
+}
+
+@test "DESIGN 6: mail in cur that comes while only new is listed is shown" {
+	# The first look at new takes its time.
+	need_tracer inject=getdents64:delay_exit=3000000:when=1
+	fill 40
+	indexed
+	rm -f "$HOME_DIR/.session"
+	printf 'N: n\n\nn\n' | arrive new/2000.N
+	# shellcheck disable=SC2016,SC2153 # a program; need_tracer sets it
+	printf 'STAT\r\nQUIT\r\n' | as_user "${TRACER[@]}" sh -c \
+	    'echo $$ >.session && exec "$0" -t' "$POP3D_BIN/pop3d" \
+	    >"$BATS_TEST_TMPDIR/answers" 2>>"$LOG" 3>&- &
+	wait_for test -s "$HOME_DIR/.session"
+	wait_for holds "$MAIL/new"
+	printf 'N: n\n\nn\n' | arrive cur/2001.N:2,S
+	wait $!
+	tr -d '\r' <"$BATS_TEST_TMPDIR/answers" | expect '+OK 42 messages
++OK 42 502
++OK good bye'
+	right
+}
+
 @test "DESIGN 6: new mail in new does not list cur, and reads only itself" {
 	need_traced
 	fill 40
@@ -536,6 +599,24 @@ written() {
 	printf 'LIST 41\n' | session | tail -n 1 | expect '+OK 41 3'
 	printf 'LIST\nQUIT\n' | traced >/dev/null
 	openings | grep -c '"new/' | expect 1
+}
+
+@test "DESIGN 6: sizes are kept every 10 s of counting, though the session be killed" {
+	local second
+
+	need_strace
+	fill 3
+	# They are counted in the order of inodes.
+	second=$(cd "$MAIL" && find new cur -type f -printf '%i %p\n' |
+	    sort -n | sed -n '2s/.* //p')
+	need_tracer inject=openat:delay_enter=10500000 -P "$second"
+	open_session
+	printf 'STAT\r\n' >&"$TO"
+	wait_for test -s "$MAIL/pop3d.index"
+	kill -9 "$SESSION"
+	end_session
+	printf 'STAT\nQUIT\n' | traced | grep -x '+OK 3 36'
+	[ "$(openings | wc -l)" -le 1 ]
 }
 
 @test "DESIGN 6: a size is known from RETR, which counts it as well" {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # The command line (DESIGN section 3).
 
+bats_require_minimum_version 1.5.0
 load helper
 
 setup() {
@@ -67,6 +68,21 @@ accepted() {
 	accepted -u 1:1
 	accepted -u 2147483647:2147483647
 	accepted -T 0600
+}
+
+@test "DESIGN 3: the program has 256 words at most, or exit 100" {
+	local i words=()
+
+	for i in {1..256}; do
+		words+=("$i")
+	done
+	"$POP3D_BIN/pop3d" -r "$EMPTY" checkpw "${words[@]:1}" </dev/null \
+	    2>>"$LOG" | grep '^+OK '
+	run -100 --separate-stderr "$POP3D_BIN/pop3d" -r "$EMPTY" checkpw \
+	    "${words[@]}" </dev/null
+	[ -z "$output" ]
+	# shellcheck disable=SC2154 # run sets it
+	[[ $stderr == *"too many arguments"* ]]
 }
 
 @test "DESIGN 3: unknown options exit 100 with the usage" {
@@ -225,6 +241,13 @@ P
 	    tr -d '\r' | expect "+OK $(uname -n) POP3 ready"
 }
 
+@test "DESIGN 3: a host that has no name is localhost" {
+	failing uname:error=EPERM true
+	failing uname:error=EPERM "$POP3D_BIN/pop3d" -r "$EMPTY" "$PROGRAM" \
+	    </dev/null 2>>"$LOG" | tr -d '\r' |
+	    expect '+OK localhost POP3 ready'
+}
+
 @test "RFC 2449 4: a name with a line end in it adds no line to the greeting" {
 	greeter_command -a -h $'a\r\n-ERR b'
 	"${POP3D[@]}" </dev/null >"$RECORD/greeting" 2>>"$LOG"
@@ -307,6 +330,7 @@ P
 # The bundled program
 
 @test "DESIGN 3: without a program it is the bundled one in libexecdir" {
+	not_under valgrind "it looks for the program in the child itself"
 	command -v strace >/dev/null || skip "needs strace"
 	[ ! -e /usr/local/libexec/pop3d-checkpassword ] ||
 	    skip "a bundled program is installed"

@@ -562,6 +562,21 @@ raw_session_traced() {
 	[ "$(cat "$BATS_TEST_TMPDIR/count")" -le 5 ]
 }
 
+@test "RFC 2449 6.6: more replies than are gathered at once all arrive, in order" {
+	local capa
+
+	capa=$(printf 'CAPA\n' | session | tail -n +2)
+	{
+		yes CAPA | head -n 1500
+		echo QUIT
+	} | session | tail -n +2 >"$BATS_TEST_TMPDIR/answers"
+	{
+		yes "$capa" | head -n "$((1500 * $(wc -l <<<"$capa")))"
+		echo '+OK good bye'
+	} >"$BATS_TEST_TMPDIR/right"
+	same "$BATS_TEST_TMPDIR/right" "$BATS_TEST_TMPDIR/answers"
+}
+
 @test "RFC 2449 6.6: a session in one segment equals one step by step" {
 	local how by
 

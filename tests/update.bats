@@ -314,6 +314,22 @@ FLAGS
 	[ "$(cat "$MAIL/cur/1.a:2,S")" = other ]
 }
 
+@test "DESIGN 6: nor does it where the kernel has no such rename" {
+	need_tracer inject=renameat2:error=ENOSYS
+	add new/1.a new/2.b
+	open_session
+	ask 'RETR 1'
+	rest >/dev/null
+	ask 'RETR 2'
+	rest >/dev/null
+	echo other >"$MAIL/cur/2.b:2,S"
+	ask QUIT
+	[[ $REPLY == +OK* ]]
+	end_session
+	files cur/1.a:2,S new/2.b cur/2.b:2,S
+	[ "$(cat "$MAIL/cur/2.b:2,S")" = other ]
+}
+
 # quota CONTENT: the maildirsize file.
 quota() {
 	printf '10000S,100C\n%s' "$1" >"$MAIL/maildirsize"
