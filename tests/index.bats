@@ -604,13 +604,15 @@ written() {
 @test "DESIGN 6: sizes are kept every 10 s of counting, though the session be killed" {
 	local second
 
-	need_strace
+	need_traced
 	fill 3
 	# They are counted in the order of inodes.
 	second=$(cd "$MAIL" && find new cur -type f -printf '%i %p\n' |
 	    sort -n | sed -n '2s/.* //p')
-	need_tracer inject=openat:delay_enter=10500000 -P "$second"
 	open_session
+	strace -qq -o /dev/null -e inject=openat:delay_enter=10500000 \
+	    -P "$second" -p "$SESSION" 3>&- &
+	wait_for grep -q '^TracerPid:.[1-9]' "/proc/$SESSION/status"
 	printf 'STAT\r\n' >&"$TO"
 	wait_for test -s "$MAIL/pop3d.index"
 	kill -9 "$SESSION"

@@ -60,7 +60,7 @@ need_strace() {
 }
 
 @test "DESIGN 2: the greeter holds no more where the kernel cannot close all at once" {
-	local greeter
+	local pid
 
 	not_under valgrind "it has descriptors of its own"
 	failing close_range:error=ENOSYS true
@@ -70,8 +70,8 @@ need_strace() {
 	    sh -c 'exec "$@" 7</dev/null 8</dev/null' sh "${POP3D[@]}"
 	dial
 	hear '^\+OK '
-	greeter=$(pgrep -n -f "pop3d -r $EMPTY")
-	[ "$(find "/proc/$greeter/fd" -type l | wc -l)" = 4 ]
+	pid=$(pgrep -n -f "pop3d -r $EMPTY")
+	[ "$(find "/proc/$pid/fd" -type l | wc -l)" = 4 ]
 }
 
 @test "DESIGN 2: where no process can be started nobody is greeted: exit 111, a log line" {
@@ -272,66 +272,6 @@ hello
 }
 
 # The end
-
-# impersonate GREETER OCTETS: sends them to the monitor over the greeter's own
-# socket; OCTETS are Python's.
-impersonate() {
-	python3 - "$1" "$2" <<'P'
-import ctypes, os, socket, struct, sys
-greeter = int(sys.argv[1])
-octets = eval(sys.argv[2], {"struct": struct})
-pidfd = os.pidfd_open(greeter)
-libc = ctypes.CDLL(None, use_errno=True)
-for fd in sorted(map(int, os.listdir("/proc/%d/fd" % greeter))):
-    copy = libc.syscall(438, pidfd, fd, 0)  # pidfd_getfd
-    try:
-        s = socket.socket(fileno=copy)
-    except OSError:
-        continue
-    if s.type == socket.SOCK_SEQPACKET:
-        s.send(octets)
-        sys.exit(0)
-sys.exit("no socket to the monitor")
-P
-}
-
-@test "DESIGN 2: the monitor kills a greeter that sends what is no request, and asks no program" {
-	local octets n=0
-
-	need_root "takes a descriptor of the greeter's"
-	python3 -c 'import os; os.pidfd_open(os.getpid())' 2>/dev/null ||
-	    skip "needs pidfd_open"
-	recorder
-	serve
-	# Mechanism; octets of user, secret and challenge; these.
-	for octets in 'b"x"' 'bytes(7)' 'bytes(8)' \
-	    'struct.pack("=4H", 0, 0, 6, 0) + b"secret"' \
-	    'struct.pack("=4H", 4, 3, 6, 0) + b"joesecret"' \
-	    'struct.pack("=4H", 65535, 3, 6, 0) + b"joesecret"' \
-	    'struct.pack("=4H", 0, 256, 6, 0) + 256 * b"j" + b"secret"' \
-	    'struct.pack("=4H", 0, 3, 9217, 0) + b"joe" + 9217 * b"s"' \
-	    'struct.pack("=4H", 0, 3, 6, 256) + b"joesecret" + 256 * b"c"' \
-	    'struct.pack("=4H", 0, 3, 6, 0) + b"joesecre"' \
-	    'struct.pack("=4H", 0, 3, 6, 0) + b"joesecret!"' \
-	    'struct.pack("=4H", 0, 3, 6, 65535) + b"joesecret"' \
-	    'struct.pack("=4H", 0, 3, 6, 0) + b"jo\0secret"' \
-	    'struct.pack("=4H", 0, 3, 6, 1) + b"joesecret\0"'; do
-		[ "$n" = 0 ] || connect
-		impersonate "$GREETER" "$octets"
-		closed
-		hang_up
-		wait_for all_gone
-		n=$((n + 1))
-		[ "$(grep -c 'what="the greeter sent no request"' "$LOG")" = "$n" ]
-		[ "$(grep -c 'event=end user=- .*signal=9' "$LOG")" = "$n" ]
-	done
-	not_asked
-	# One in the right form is a request, whoever sent it.
-	connect
-	impersonate "$GREETER" 'struct.pack("=4H", 0, 3, 6, 0) + b"joesecret"'
-	wait_for test -s "$RECORD/credentials"
-	handed 'joe\0secret\0\0'
-}
 
 @test "DESIGN 2: a greeter that is killed ends all, with a log line" {
 	serve
