@@ -8,6 +8,15 @@
 # a directory of its own for them, with files that everybody may write, and
 # the greeter's empty root has links to the same files (see helper.bash).  A
 # process that a signal ends leaves none.
+#
+# What no test can run, or not within reason:
+# - want of memory, and names of 4 GiB together (index.c, listing.c, maildir.c);
+# - deadlines of minutes: a login's 180 s, and what the monitor adds to them;
+# - sizes saved while others are counted: tested, but by killing the session;
+# - others who rename a message faster than it can be found, ten times;
+# - file systems that tell no types of files, or have no locks;
+# - what cannot happen, and is there for the reader or the compiler: an option
+#   that getopt does not know, a format that vsnprintf does not.
 set -eu
 cd "$(dirname "$0")/.."
 
