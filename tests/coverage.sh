@@ -68,8 +68,13 @@ awk -F: -v measured="$measured" -v least="$least" '
 	}
 	END {
 		n = split(measured, names, " ")
-		for (i = 1; i <= n; i++)
+		for (i = 1; i <= n; i++) {
 			is_measured[names[i]] = 1
+			if (!(names[i] in lines)) {
+				print "no counts of " names[i]
+				failed++
+			}
+		}
 		for (file in lines) {
 			part = 100 - 100 * missed[file] / lines[file]
 			is_low = file in is_measured && part < least
