@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # make fuzz: builds the targets in this folder with libFuzzer and the
-# sanitizers, runs each, two at a time, and prints a line for each and at the
+# sanitizers, runs each, four at a time, and prints a line for each and at the
 # end "N passed, N failed".
 #
 # run.sh [SECONDS [TARGET ...]]: 20 seconds and all of them by default.
@@ -130,7 +130,7 @@ if ! build "$@"; then
 	echo "0 passed, $# failed"
 	exit 1
 fi
-printf '%s\n' "$@" | xargs -P 2 -I TARGET sh fuzz/run.sh --run "$seconds" TARGET
+printf '%s\n' "$@" | xargs -P 4 -I TARGET sh fuzz/run.sh --run "$seconds" TARGET
 passed=0
 for target; do
 	[ "$(cat "$build/$target.code" 2>/dev/null)" != 0 ] ||
