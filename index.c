@@ -119,6 +119,7 @@ parse(struct listing *list, size_t *at)
 		m = listing_add(list, *at + offsetof(struct record, name));
 		if (m == NULL || list->names[*at + r->length - 1] != '\0')
 			return false;
+		m->time = listing_time(r->name);
 		m->octets = r->octets;
 		m->file_octets = r->file_octets;
 		m->in_cur = r->in_cur != 0;

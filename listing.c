@@ -93,6 +93,7 @@ listing_rename(
 	if (place == NULL)
 		return -1;
 	memcpy(place, name, octets);
+	m->time = listing_time(name);
 	m->name = (uint32_t)list->names_octets;
 	list->names_octets += octets;
 	m->in_cur = in_cur;
@@ -139,9 +140,8 @@ listing_compare(const char *a, const char *b)
 	return x - y;
 }
 
-/* The digits that a name begins with: the delivery time. */
-static uint64_t
-time_of(const char *name)
+uint64_t
+listing_time(const char *name)
 {
 	uint64_t time = 0;
 
@@ -197,13 +197,20 @@ int
 listing_sort(struct listing *list)
 {
 	struct message *all = list->messages;
-	struct message *spare = calloc(list->total / 2 + 1, sizeof(*spare));
+	struct message *spare;
 	size_t count = 0, gone = 0;
 
+	/* Most often there is nothing to do. */
+	while (count < list->total && all[count].is_there &&
+	       (count == 0 || !in_order(list, &all[count], &all[count - 1])))
+		count++;
+	list->count = count;
+	if (count == list->total)
+		return 0;
+	spare = calloc(list->total / 2 + 1, sizeof(*spare));
 	if (spare == NULL)
 		return -1;
-	for (size_t i = list->count; i < list->total; i++)
-		all[i].time = time_of(list->names + all[i].name);
+	count = 0;
 	sort(list, all, spare, list->total);
 	free(spare);
 	for (size_t i = 0; i < list->total; i++) {
@@ -229,7 +236,7 @@ struct message *
 listing_search(const struct listing *list, const char *name)
 {
 	size_t low = 0, high = list->count;
-	uint64_t time = time_of(name);
+	uint64_t time = listing_time(name);
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;

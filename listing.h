@@ -88,6 +88,9 @@ struct message *listing_search(const struct listing *list, const char *name);
  * be written; NULL with errno. */
 char *listing_room(struct listing *list, size_t octets);
 
+/* The digits that a name begins with: the delivery time. */
+uint64_t listing_time(const char *name);
+
 /* Puts a message behind the others, whose name is at that place; NULL with
  * errno. */
 struct message *listing_add(struct listing *list, size_t name);
