@@ -258,16 +258,13 @@ listing_open(int dir, const char *path, int flags, struct stat *st)
 {
 	int fd = openat(
 	    dir, path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-	int error = EPERM;
 
 	if (fd == -1)
 		return -1;
-	if (fstat(fd, st) == -1)
-		error = errno;
-	else if (S_ISREG(st->st_mode))
+	errno = EPERM; /* unless fstat has a reason */
+	if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
 		return fd;
 	(void)close(fd);
-	errno = error;
 	return -1;
 }
 
