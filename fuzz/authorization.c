@@ -11,7 +11,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../auth.h"
 #include "../command.h"
 #include "../monitor.h"
 #include "../sandbox.h"
@@ -94,10 +93,14 @@ static const char *unread; /* where the greeter has left the input */
 static int
 run(unsigned flags, unsigned pattern)
 {
+	static const struct argument nobody;
 	char *p = client.options.flags;
 	int reason;
 
 	memset(&client, 0, offsetof(struct client, stream.input));
+	/* Refused here, it forgets the name before. */
+	(void)cmd_user(&client, &nobody);
+	client.stream.out_octets = 0;
 	client.peer.is_loopback = (flags & IN_CLEAR) != 0;
 	if ((flags & WITH_APOP) != 0)
 		*p++ = 'a';
@@ -106,7 +109,6 @@ run(unsigned flags, unsigned pattern)
 	stream_open(&client.stream, 0, 1, false, AUTH_IDLE_SEC);
 	client.stream.end_msec = now_msec() + (int64_t)AUTH_TOTAL_SEC * 1000;
 	memcpy(stamp, "<1.2.3@x>", sizeof("<1.2.3@x>"));
-	user_octets = 0;
 	verdicts = pattern;
 	attempts = wrong = 0;
 	reason = setjmp(the_end);

@@ -28,7 +28,7 @@ figure() {
 	sed -n "s/^stat::$1: *//p" "$log" | tail -n 1
 }
 
-# run TARGET SECONDS: runs one; leaves its exit code in TARGET.code.
+# run TARGET SECONDS: runs one; leaves its exit code in TMPDIR/TARGET.code.
 run() {
 	target=$1 log=$build/$1.log code=0
 	failed=$build/failed/$target corpus=$build/corpus/$target
@@ -52,7 +52,7 @@ run() {
 		written=$(sed -n 's/^.*Test unit written to //p' "$log")
 		show "$written"
 	fi
-	echo "$code" >"$build/$target.code"
+	echo "$code" >"$TMPDIR/$target.code"
 }
 
 # compile ARGUMENT ...: as the Makefile does, but for the fuzzer.
@@ -125,7 +125,6 @@ trap 'rm -rf "$TMPDIR"' EXIT
 trap 'exit 130' INT TERM
 
 mkdir -p "$build"
-rm -f "$build"/*.code
 if ! build "$@"; then
 	echo "0 passed, $# failed"
 	exit 1
@@ -133,7 +132,7 @@ fi
 printf '%s\n' "$@" | xargs -P 4 -I TARGET sh fuzz/run.sh --run "$seconds" TARGET
 passed=0
 for target; do
-	[ "$(cat "$build/$target.code" 2>/dev/null)" != 0 ] ||
+	[ "$(cat "$TMPDIR/$target.code" 2>/dev/null)" != 0 ] ||
 		passed=$((passed + 1))
 done
 echo "$passed passed, $(($# - passed)) failed"

@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../auth.h"
 #include "../command.h"
 #include "../monitor.h"
 #include "../sandbox.h"

@@ -29,13 +29,22 @@ stands_there(struct text file, const char *name, const char *uid)
 	struct text line;
 	size_t base = listing_base_octets(name), octets = strlen(uid);
 
-	while (fuzz_until(&file, '\n', &line))
-		if (line.octets > base + octets &&
-		    memcmp(line.at, name, base) == 0 &&
-		    strchr(": ", line.at[base]) != NULL &&
-		    line.at[line.octets - octets - 1] == ' ' &&
-		    memcmp(line.at + line.octets - octets, uid, octets) == 0)
+	while (fuzz_until(&file, '\n', &line)) {
+		size_t i = 0;
+
+		if (line.octets <= base + octets || line.at[base] == '\0' ||
+		    strchr(": ", line.at[base]) == NULL ||
+		    line.at[line.octets - octets - 1] != ' ' ||
+		    memcmp(line.at + line.octets - octets, uid, octets) != 0)
+			continue;
+		/* A NUL stands for DEL, so that nothing ends there. */
+		while (
+		    i < base && (line.at[i] == name[i] ||
+				    (line.at[i] == '\0' && name[i] == '\177')))
+			i++;
+		if (i == base)
 			return true;
+	}
 	return false;
 }
 
