@@ -15,45 +15,23 @@ teardown() {
 	pop3d_teardown
 }
 
-# le16 NUMBER ...: two octets each, as this machine has them.
-le16() {
-	local n
-
-	for n; do
-		# shellcheck disable=SC2059 # it is one
-		printf "\\x$(printf %02x $((n & 255)))\\x$(printf %02x $((n >> 8)))"
-	done
-}
-
-# letters NUMBER: no digits, which could belong to a \0 before them.
-letters() {
-	printf "%0$1d" 0 | tr 0 x
-}
-
-# control: sets FD, the greeter's descriptor of its socket to the monitor.
-control() {
-	for FD in "/proc/$GREETER/fd"/*; do
-		FD=${FD##*/}
-		[ "$FD" -le 2 ] || return 0
-	done
-}
-
-# speak MECHANISM TEXT: the greeter sends that message to the monitor: a number
-# and, in a printf format, what follows it.
+# speak FORMAT: the greeter sends that message, as printf writes it, to the
+# monitor: two octets for the mechanism, then user, secret and challenge, each
+# ended by a NUL (see monitor.h).
 speak() {
+	local octets fd
+
 	# shellcheck disable=SC2059 # it is one
-	{ le16 "$1"; printf "$2"; } >"$RECORD/message"
-	speak_file
-}
-
-speak_file() {
-	local octets
-
+	printf "$1" >"$RECORD/message"
 	octets=$(wc -c <"$RECORD/message")
-	control
-	"$INJECT" "$GREETER" sendto "$FD" "@$RECORD/message" "$octets" 0x4000 |
-	    grep -Ex "$octets|killed SIGKILL"
+	for fd in "/proc/$GREETER/fd"/*; do
+		[ "${fd##*/}" -le 2 ] || break
+	done
+	"$INJECT" "$GREETER" sendto "${fd##*/}" "@$RECORD/message" "$octets" \
+	    0x4000 | grep -Ex "$octets|killed SIGKILL"
 }
+
+JOE='\0\0joe\0secret\0\0'
 
 # refused: the monitor ends it all, with one line in the log and no more.
 refused() {
@@ -67,22 +45,21 @@ refused() {
 	recorder
 	listen
 	wrong=0
-	# A user, a secret and a challenge with a NUL behind each, and no more;
-	# each of these has one fault.
-	for message in '' 0 '0 ' '0 joe\0secret\0' '0 joe\0secret\0x' \
-	    '0 joe\0secret\0\0x' '0 joe\0secret\0\0\0' '0 joesecret' \
-	    '4 joe\0secret\0\0' '65535 joe\0secret\0\0' \
-	    '0 \0secret\0\0' "0 $(letters 256)\0x\0\0" \
-	    "0 x\0$(letters 9217)\0\0" "0 joe\0secret\0$(letters 256)\0" \
-	    "0 $(letters 255)\0$(letters 9216)\0$(letters 255)\0!"; do
+	name=$(printf %0255d 0 | tr 0 n)
+	secret=$(printf %09216d 0 | tr 0 s)
+	# Each of these has one fault.
+	for message in '' '\0' '\0\0' '\0\0\0' '\0\0joe' '\0\0joe\0secret' \
+	    '\0\0joe\0secret\0' '\0\0joe\0secret\0x' '\4\0joe\0secret\0\0' \
+	    '\0\1joe\0secret\0\0' '\377\377joe\0secret\0\0' \
+	    '\0\0\0secret\0\0' '\0\0joe\0secret\0\0\0' \
+	    '\0\0j\0oe\0secret\0\0' '\0\0joe\0secret\0\0x' \
+	    "\\0\\0x$name\\0secret\\0\\0" "\\0\\0joe\\0x$secret\\0\\0" \
+	    "\\0\\0joe\\0secret\\0x$name\\0" \
+	    "\\0\\0$name\\0$secret\\0$name\\0x" \
+	    "\\0\\0joe\\0$secret$secret\\0\\0"; do
 		: >"$LOG"
 		connect
-		case $message in
-		'') : >"$RECORD/message" ;;
-		0) printf 0 >"$RECORD/message" ;;
-		*) speak "${message%% *}" "${message#* }" ;;
-		esac
-		[ "${message#* }" != "$message" ] || speak_file
+		speak "$message"
 		refused || {
 			echo "not refused: ${message:0:60}" >&2
 			wrong=1
@@ -93,13 +70,24 @@ refused() {
 	[ "$wrong" = 0 ]
 }
 
+@test "DESIGN 2: the longest request that there can be is one" {
+	need_inject
+	recorder
+	serve
+	name=$(printf %0255d 0 | tr 0 n)
+	secret=$(printf %09216d 0 | tr 0 s)
+	speak "\\0\\0$name\\0$secret\\0$name\\0"
+	wait_for grep -q event=failure "$LOG"
+	handed "$name\\0$secret\\0$name\\0"
+}
+
 @test "DESIGN 2: a second request before the first one's verdict ends it all" {
 	need_inject
 	program <<<'exit 1'
 	serve
 	kill -STOP "$MONITOR"
-	speak 0 'joe\0secret\0\0'
-	speak 0 'joe\0secret\0\0'
+	speak "$JOE"
+	speak "$JOE"
 	kill -CONT "$MONITOR"
 	closed
 	wait_for gone "$MONITOR"
@@ -115,7 +103,6 @@ until [ -e "$RECORD/go" ]; do sleep 0.02; done
 become "$@"
 P
 	serve
-	# Only root may stop what has another user id.
 	say 'USER joe' 'PASS secret'
 	wait_for test -e "$RECORD/begun"
 	kill -STOP "$GREETER"
@@ -130,7 +117,7 @@ P
 @test "DESIGN 2: and so is one that would rather go on with the client" {
 	need_inject
 	serve
-	speak 0 'joe\0secret\0\0'
+	speak "$JOE"
 	hear '^\+OK 0 messages'
 	wait_for gone "$GREETER"
 	say STAT

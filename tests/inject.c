@@ -92,6 +92,49 @@ error_number(const char *name)
 	return (int)number(name);
 }
 
+static bool has_result;
+static long result;
+
+static void
+print_result(void)
+{
+	const char *name =
+	    result < 0 && result > -4096 ? strerrorname_np((int)-result) : NULL;
+
+	if (name != NULL)
+		puts(name);
+	else
+		printf("%ld\n", result);
+}
+
+/* Waits until the process stops; its status.  Its end is the end here, too. */
+static int
+wait_stop(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, __WALL) == -1)
+		die("wait");
+	if (WIFSTOPPED(status))
+		return status;
+	if (has_result && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS))
+		print_result();
+	else if (WIFSIGNALED(status))
+		printf("killed SIG%s\n", sigabbrev_np(WTERMSIG(status)));
+	else
+		printf("exited %d\n", WEXITSTATUS(status));
+	exit(0);
+}
+
+/* A request that failed, maybe since the process has just been killed. */
+static _Noreturn void
+fail(pid_t pid, const char *what)
+{
+	if (errno == ESRCH)
+		(void)wait_stop(pid);
+	die(what);
+}
+
 /* Registers. */
 #if defined(__x86_64__)
 
@@ -139,7 +182,7 @@ set_call(pid_t pid, registers *r, long call, const unsigned long *a)
 	for (size_t i = 0; i < ARGUMENTS; i++)
 		r->regs[i] = a[i];
 	if (ptrace(PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &part) == -1)
-		die("system call");
+		fail(pid, "system call");
 }
 
 static void
@@ -152,23 +195,13 @@ go_back(registers *r)
 #error "registers"
 #endif
 
-/* It may be killed by somebody else at any time. */
-static _Noreturn void
-die_or_killed(void)
-{
-	if (errno != ESRCH)
-		die("registers");
-	puts("killed SIGKILL");
-	exit(0);
-}
-
 static void
 get(pid_t pid, registers *r)
 {
 	struct iovec all = {r, sizeof(*r)};
 
 	if (ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &all) == -1)
-		die_or_killed();
+		fail(pid, "registers");
 }
 
 static void
@@ -177,41 +210,7 @@ set(pid_t pid, registers *r)
 	struct iovec all = {r, sizeof(*r)};
 
 	if (ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &all) == -1)
-		die_or_killed();
-}
-
-static bool has_result;
-static long result;
-
-static void
-print_result(void)
-{
-	const char *name =
-	    result < 0 && result > -4096 ? strerrorname_np((int)-result) : NULL;
-
-	if (name != NULL)
-		puts(name);
-	else
-		printf("%ld\n", result);
-}
-
-/* Waits until the process stops; its status.  Its end is the end here, too. */
-static int
-wait_stop(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, __WALL) == -1)
-		die("wait");
-	if (WIFSTOPPED(status))
-		return status;
-	if (has_result && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS))
-		print_result();
-	else if (WIFSIGNALED(status))
-		printf("killed SIG%s\n", sigabbrev_np(WTERMSIG(status)));
-	else
-		printf("exited %d\n", WEXITSTATUS(status));
-	exit(0);
+		fail(pid, "registers");
 }
 
 /* Lets it go on to the beginning or the end of a system call. */
@@ -222,7 +221,7 @@ step(pid_t pid)
 
 	do {
 		if (ptrace(PTRACE_SYSCALL, pid, 0L, (long)signal) == -1)
-			die("step");
+			fail(pid, "step");
 		status = wait_stop(pid);
 		signal = status >> 16 != 0 ? 0 : WSTOPSIG(status);
 	} while (signal != TRAP);
@@ -237,7 +236,7 @@ put(pid_t pid, unsigned long *at, const void *octets, size_t n)
 	struct iovec there = {(void *)address, n};
 
 	if (process_vm_writev(pid, &here, 1, &there, 1, 0) != (ssize_t)n)
-		die("arguments");
+		fail(pid, "arguments");
 	*at += (n + 16) & ~15UL;
 	return address;
 }
@@ -291,7 +290,7 @@ inject(pid_t pid, char **words)
 	/* One that a filter kills dies no sooner. */
 	step(pid);
 	if (ptrace(PTRACE_DETACH, pid, 0L, 0L) == -1)
-		die("detach");
+		fail(pid, "detach");
 	print_result();
 }
 
