@@ -198,7 +198,7 @@ read_takeover(struct attempt *a)
 }
 
 /* Waits until the session takes over or the program ends.  Returns true with
- * *status if it ended by itself. */
+ * *status if it ended by itself, false too if that cannot be known. */
 static bool
 wait_program(struct attempt *a, int *status)
 {
@@ -208,11 +208,15 @@ wait_program(struct attempt *a, int *status)
 		struct pollfd fd = {a->takeover, POLLIN, 0};
 		struct timespec wait, *limit = NULL;
 		int64_t left = deadline - now_msec();
+		pid_t pid;
 
-		if (waitpid(a->pid, status, WNOHANG) == a->pid) {
+		do
+			pid = waitpid(a->pid, status, WNOHANG);
+		while (pid == -1 && errno == EINTR);
+		if (pid != 0) {
 			if (a->takeover != -1)
 				read_takeover(a);
-			return true;
+			return pid != -1;
 		}
 		if (a->is_session)
 			return false;

@@ -38,6 +38,10 @@ faults() {
 	faults monitor thrice sendto:error=EIO
 }
 
+@test "DESIGN 2: a monitor that cannot wait for its children ends all the same" {
+	faults monitor thrice wait4:error=EIO
+}
+
 @test "DESIGN 6: a name of a deleted message that stays makes QUIT -ERR" {
 	faults session twins unlinkat:error=EIO
 }
