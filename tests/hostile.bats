@@ -506,7 +506,8 @@ os.execv(sys.argv[1], sys.argv[1:])'
 libc = ctypes.CDLL(None)
 path = os.fsencode(sys.argv[1])
 libc.execve(path, (ctypes.c_char_p * 1)(None),
-            (ctypes.c_char_p * 2)(b"TCPREMOTEIP=192.0.2.1", None))' \
+            (ctypes.c_char_p * 3)(b"TCPREMOTEIP=192.0.2.1",
+                                  b"ASAN_OPTIONS=detect_leaks=0", None))' \
 	    "$POP3D_BIN/pop3d" </dev/null 2>>"$LOG" | tr -d '\r' | forms |
 	    expect '+OK'
 	logged 'event=end user=- ip=192\.0\.2\.1 reason=disconnect'
