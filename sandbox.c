@@ -178,15 +178,22 @@ enum {
 	ENDINGS
 };
 
-/* The filter: what comes first, a tree over sets of 32 calls in a row, three
- * instructions for each set, endings. */
+/* The filter: what comes first, a tree over sets of 32 calls in a row, with
+ * three instructions for each set, endings. */
 enum {
 	BIT = 9, /* the call's bit in its set, into X */
 	TREE = 15,
 	SETS = 16, /* at most */
-	/* Behind these no call is allowed to the greeter. */
+	/* Behind these no call is allowed, or none is known. */
 	GREETER_SETS = INSTRUMENTED ? SETS : 9,
-	LENGTH = TREE + SETS - 1 + 3 * SETS + ENDINGS
+	SESSION_SETS = INSTRUMENTED ? SETS : 14,
+	LENGTH = TREE + 4 * SETS - 1 + ENDINGS
+};
+
+struct filter {
+	uint32_t allowed[SETS], fatal[SETS]; /* a bit a call */
+	size_t end;			     /* where the endings are */
+	struct sock_filter code[LENGTH];
 };
 
 /* Calls by number; -1 is one that this machine does not have. */
@@ -248,47 +255,41 @@ compare(uint16_t how, uint32_t with, size_t at, size_t yes, size_t no)
 	    (uint8_t)(yes - at - 1), (uint8_t)(no - at - 1));
 }
 
-/* The tree over n sets from `set` on, its root at `at`; set i is looked at at
- * leaves + 3 * i. */
+/* The tree over n sets from `set` on, its root at `at`. */
 static void
-make_tree(
-    struct sock_filter *code, size_t at, size_t set, size_t n, size_t leaves)
+make_tree(struct filter *f, size_t at, size_t set, size_t n)
 {
-	size_t half = n / 2, middle = set + half;
+	size_t half = n / 2, right = at + 4 * half;
 
-	code[at] = compare(BPF_JGE, (uint32_t)middle * 32, at,
-	    n - half > 1 ? at + half : leaves + 3 * middle,
-	    half > 1 ? at + 1 : leaves + 3 * set);
-	if (half > 1)
-		make_tree(code, at + 1, set, half, leaves);
-	if (n - half > 1)
-		make_tree(code, at + half, middle, n - half, leaves);
+	if (n > 1) {
+		f->code[at] = compare(
+		    BPF_JGE, (uint32_t)(set + half) * 32, at, right, at + 1);
+		make_tree(f, at + 1, set, half);
+		make_tree(f, right, set + half, n - half);
+		return;
+	}
+	f->code[at] = (struct sock_filter)BPF_STMT(BPF_MISC | BPF_TXA, 0);
+	f->code[at + 1] =
+	    compare(BPF_JSET, f->allowed[set], at + 1, f->end + ALLOW, at + 2);
+	f->code[at + 2] = compare(
+	    BPF_JSET, f->fatal[set], at + 2, f->end + KILL, f->end + REFUSE);
 }
 
-/* Three instructions for each set of calls.  Of what is neither allowed nor
- * fatal, the greeter dies all the same; the session is told that there is no
- * such call, lest a new libc end a session in its UPDATE. */
+/* Of what is neither allowed nor fatal, the greeter dies all the same; the
+ * session is told that there is no such call, lest a new libc end a session
+ * in its UPDATE. */
 static void
-make_leaves(struct sock_filter *code, size_t at, size_t sets, enum role role)
+choose_calls(struct filter *f, enum role role)
 {
-	uint32_t allowed[SETS] = {0}, fatal[SETS] = {0};
-	size_t end = at + 3 * sets;
-
-	mark(allowed, greeter_calls, sizeof(greeter_calls));
+	mark(f->allowed, greeter_calls, sizeof(greeter_calls));
 	if (role == ROLE_SESSION)
-		mark(allowed, session_calls, sizeof(session_calls));
-	mark(fatal, fatal_calls, sizeof(fatal_calls));
-	for (size_t i = 0; i < sets; i++, at += 3) {
+		mark(f->allowed, session_calls, sizeof(session_calls));
+	mark(f->fatal, fatal_calls, sizeof(fatal_calls));
+	for (size_t i = 0; i < SETS; i++)
 		if (INSTRUMENTED)
-			allowed[i] = ~fatal[i];
+			f->allowed[i] = ~f->fatal[i];
 		else if (role == ROLE_GREETER)
-			fatal[i] = UINT32_MAX;
-		code[at] = (struct sock_filter)BPF_STMT(BPF_MISC | BPF_TXA, 0);
-		code[at + 1] =
-		    compare(BPF_JSET, allowed[i], at + 1, end + ALLOW, at + 2);
-		code[at + 2] = compare(
-		    BPF_JSET, fatal[i], at + 2, end + KILL, end + REFUSE);
-	}
+			f->fatal[i] = UINT32_MAX;
 }
 
 #define LOAD(field)                                                            \
@@ -318,37 +319,38 @@ filter_calls(enum role role)
 	    [REFUSE] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
 	};
 	const bool is_plain = INSTRUMENTED || role == ROLE_GREETER;
-	const size_t sets = role == ROLE_GREETER ? GREETER_SETS : SETS;
-	const size_t leaves = TREE + sets - 1, end = leaves + 3 * sets;
+	const size_t sets = role == ROLE_GREETER ? GREETER_SETS : SESSION_SETS;
+	const size_t end = TREE + 4 * sets - 1;
 	const size_t map = is_plain ? BIT : end + NO_EXECUTABLE;
 	const size_t lock = is_plain ? BIT : end + LOCK_ONLY;
-	struct sock_filter code[LENGTH] = {
-	    BPF_STMT(BPF_MISC | BPF_TAX, 0),
-	    LOAD(arch),
-	    compare(BPF_JEQ, ARCH, 2, 3, end + KILL),
-	    LOAD(nr),
-	    compare(BPF_JGE, (uint32_t)sets * 32, 4, end + REFUSE, 5),
-	    compare(BPF_JEQ, SYS_sendto, 5, end + NO_ADDRESS, 6),
-	    compare(BPF_JEQ, SYS_fcntl, 6, lock, 7),
-	    compare(BPF_JEQ, SYS_mmap, 7, map, 8),
-	    compare(BPF_JEQ, SYS_mprotect, 8, map, BIT),
-	    [BIT] = BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 31),
-	    BPF_STMT(BPF_MISC | BPF_TAX, 0),
-	    BPF_STMT(BPF_LD | BPF_IMM, 1),
-	    BPF_STMT(BPF_ALU | BPF_LSH | BPF_X, 0),
-	    BPF_STMT(BPF_MISC | BPF_TAX, 0),
-	    LOAD(nr),
-	};
+	struct filter f = {.end = end,
+	    .code = {
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		LOAD(arch),
+		compare(BPF_JEQ, ARCH, 2, 3, end + KILL),
+		LOAD(nr),
+		compare(BPF_JGE, (uint32_t)sets * 32, 4, end + REFUSE, 5),
+		compare(BPF_JEQ, SYS_sendto, 5, end + NO_ADDRESS, 6),
+		compare(BPF_JEQ, SYS_fcntl, 6, lock, 7),
+		compare(BPF_JEQ, SYS_mmap, 7, map, 8),
+		compare(BPF_JEQ, SYS_mprotect, 8, map, BIT),
+		[BIT] = BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 31),
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		BPF_STMT(BPF_LD | BPF_IMM, 1),
+		BPF_STMT(BPF_ALU | BPF_LSH | BPF_X, 0),
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		LOAD(nr),
+	    }};
 	struct sock_fprog program = {
-	    .len = (unsigned short)(end + ENDINGS), .filter = code};
+	    .len = (unsigned short)(end + ENDINGS), .filter = f.code};
 
 	if (ARCH == 0) {
 		errno = ENOSYS;
 		return -1;
 	}
-	make_tree(code, TREE, 0, sets, leaves);
-	make_leaves(code, leaves, sets, role);
-	memcpy(code + end, endings, sizeof(endings));
+	choose_calls(&f, role);
+	make_tree(&f, TREE, 0, sets);
+	memcpy(f.code + end, endings, sizeof(endings));
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0U, &program);
 }
 
