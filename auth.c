@@ -355,11 +355,17 @@ greeter_run(struct client *c, int monitor)
 	    idle_sec < AUTH_IDLE_SEC ? idle_sec : AUTH_IDLE_SEC);
 	if (flag(c, 'a') && make_stamp(c->options.host) == -1)
 		return EXIT_SYSTEM;
-	if (sandbox_enter(ROLE_GREETER, &c->options, -1) == -1)
+	if (sandbox_leave_root(&c->options) == -1)
 		return EXIT_SYSTEM;
 	c->stream.end_msec = now_msec() + (int64_t)AUTH_TOTAL_SEC * 1000;
 	reply_ok(&c->stream, "%s POP3 ready%s%s", c->options.host,
 	    stamp[0] != '\0' ? " " : "", stamp);
+	/* The client reads while the filter is made, which takes a while; but
+	 * nothing is read from it before.  Under -S it may have to go. */
+	if (!flag(c, 'S'))
+		(void)stream_flush(&c->stream);
+	if (sandbox_enter(ROLE_GREETER, &c->options, -1) == -1)
+		return EXIT_SYSTEM;
 	reason = command_loop(c, authorization_commands);
 	stream_end(&c->stream);
 	return (int)reason;

@@ -445,13 +445,17 @@ confine(enum role role, const struct options *o, int maildir)
 #endif
 
 int
+sandbox_leave_root(const struct options *o)
+{
+	if (geteuid() != 0 || drop_root(o) == 0)
+		return 0;
+	log_error("cannot leave root for the greeter's directory", o->root);
+	return -1;
+}
+
+int
 sandbox_enter(enum role role, const struct options *o, int maildir)
 {
-	if (role == ROLE_GREETER && geteuid() == 0 && drop_root(o) == -1) {
-		log_error(
-		    "cannot leave root for the greeter's directory", o->root);
-		return -1;
-	}
 	/* Whether it is root, or was and could be again. */
 	if (role == ROLE_SESSION && setuid(0) == 0) {
 		log_event("error what=%s", "a mailbox of root is not served");

@@ -10,10 +10,15 @@ enum role {
 };
 
 /*
- * Gives up for good what a role does not need.  The greeter, where started
- * as root: goes to options->root, drops groups, group and user, and makes
- * sure that there is no way back.  The session: refuses to be root, and
- * opens nothing more but below the directory `maildir` (greeter: -1).
+ * The greeter, where started as root: goes to options->root, drops groups,
+ * group and user, and makes sure that there is no way back.  Returns 0; or -1
+ * after a line in the log.
+ */
+int sandbox_leave_root(const struct options *options);
+
+/*
+ * Gives up for good what a role does not need.  The session: refuses to be
+ * root, and opens nothing more but below the directory `maildir` (greeter: -1).
  * Both: no new privileges, limits, and few system calls.  What the system
  * lacks of that is logged, and fatal only under -S.
  * Returns 0; or -1 after a line in the log.
