@@ -78,5 +78,8 @@ lint "mandoc" sh -c 'mandoc -Tlint man/*.8 2>/dev/null |
 	grep -v "STYLE: referenced manual not found" ; :'
 lint "line length" sh -c \
 	'! expand ./*.c ./*.h | grep -nE "^.{81}"'
+# Files that .gitignore names and that are committed all the same.
+lint "nothing built is committed" sh -c \
+	'git ls-files -ci --exclude-standard 2>/dev/null || :'
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
