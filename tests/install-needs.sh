@@ -18,16 +18,21 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 	echo "needed, but not installed:$missing" >&2
 	exit 1
 fi
+# One at a time, if several targets of make run side by side; but no daemon
+# that a package starts may keep the lock.
+exec 9<"$0"
+flock 9
 echo "installing$missing" >&2
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 # A package list that is there may do, and is fetched if it does not.
 # shellcheck disable=SC2086 # several packages, one a word
-if ! apt-get install -qq -y --no-install-recommends $missing >"$log" 2>&1; then
-	apt-get update -qq >"$log" 2>&1 || :
+if ! apt-get install -qq -y --no-install-recommends $missing \
+    >"$log" 2>&1 9<&-; then
+	apt-get update -qq >"$log" 2>&1 9<&- || :
 	if ! apt-get install -qq -y --no-install-recommends $missing \
-	    >"$log" 2>&1; then
+	    >"$log" 2>&1 9<&-; then
 		cat "$log" >&2
 		exit 1
 	fi
