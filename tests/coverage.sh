@@ -31,7 +31,7 @@ chmod a+rx "$POP3D_GCOV"
 
 # _exit would leave without writing the counts, and Landlock would forbid it.
 code=0
-GCOV_PREFIX_STRIP=99 sh tests/check.sh coverage CC=gcc NSS_CC=gcc \
+GCOV_PREFIX_STRIP=99 POP3D_TOOL=coverage sh tests/check.sh coverage CC=gcc NSS_CC=gcc \
 	HARDENING=-fPIE CPPFLAGS="-DINSTRUMENTED=2 -D_exit=exit" \
 	CFLAGS="-O0 -g --coverage" LDFLAGS=--coverage || code=1
 

@@ -14,6 +14,7 @@ teardown() {
 }
 
 @test "DESIGN 5, 6: whatever is sent, each line is answered, and QUIT alone changes mail" {
+	not_under coverage "its processes do not know where counts go"
 	mkdir -m 755 "$BATS_TEST_TMPDIR/rounds"
 	python3 -B "$BATS_TEST_DIRNAME/wirefuzz.py" "$BATS_TEST_TMPDIR/rounds"
 }
