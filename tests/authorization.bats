@@ -12,10 +12,6 @@ teardown() {
 }
 
 # lines LINE ...: in CRLF.
-lines() {
-	printf '%s\r\n' "$@"
-}
-
 # octets COUNT: that many of the letter A.
 octets() {
 	printf '%*s' "$1" '' | tr ' ' A

@@ -12,10 +12,6 @@ teardown() {
 	pop3d_teardown
 }
 
-lines() {
-	printf '%s\r\n' "$@"
-}
-
 # login OPTION ...: joe with "secret", STAT and QUIT, by USER.
 login() {
 	lines 'USER joe' 'PASS secret' STAT QUIT | talk "$@" | forms

@@ -88,6 +88,10 @@ not_under() {
 	[ "${POP3D_TOOL:-}" != "$1" ] || skip "not under $1: $2"
 }
 
+need_strace() {
+	strace -qq -o /dev/null true 2>/dev/null || skip "needs strace"
+}
+
 need_root() {
 	[ "$(id -u)" = 0 ] || skip "needs root: $1"
 }
@@ -120,6 +124,11 @@ as_user() {
 	else
 		(cd "$HOME_DIR" && exec env USER=joe HOME="$HOME_DIR" "$@")
 	fi
+}
+
+# lines LINE ...: as a client sends them.
+lines() {
+	printf '%s\r\n' "$@"
 }
 
 # session [OPTION ...]: a session alone (pop3d -t), speaking standard input,

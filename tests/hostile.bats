@@ -13,17 +13,9 @@ teardown() {
 	pop3d_teardown
 }
 
-lines() {
-	printf '%s\r\n' "$@"
-}
-
 # repeated COUNT TEXT
 repeated() {
 	yes "$2" | head -n "$1" | tr -d '\n'
-}
-
-need_strace() {
-	strace -qq -o /dev/null true 2>/dev/null || skip "needs strace"
 }
 
 # Not what the address sanitizer can live with.

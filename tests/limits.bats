@@ -42,14 +42,6 @@ teardown() {
 	pop3d_teardown
 }
 
-lines() {
-	printf '%s\r\n' "$@"
-}
-
-need_strace() {
-	strace -qq -o /dev/null true 2>/dev/null || skip "needs strace"
-}
-
 # serve [OPTION ...]; WRAPPER is a command in front of pop3d.
 serve() {
 	greeter_command "$@"

@@ -12,10 +12,6 @@ teardown() {
 	[ -z "${LISTENER:-}" ] || kill "$LISTENER" 2>/dev/null || :
 }
 
-lines() {
-	printf '%s\r\n' "$@"
-}
-
 # plain USER SECRET: AUTH PLAIN of two printf formats.
 plain() {
 	# shellcheck disable=SC2059 # they are formats

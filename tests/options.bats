@@ -12,10 +12,6 @@ teardown() {
 	pop3d_teardown
 }
 
-lines() {
-	printf '%s\r\n' "$@"
-}
-
 # refused PATTERN ARGUMENT ...: usage on standard error, exit 100, and
 # nothing on standard output.
 refused() {

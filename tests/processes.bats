@@ -11,14 +11,6 @@ teardown() {
 	pop3d_teardown
 }
 
-lines() {
-	printf '%s\r\n' "$@"
-}
-
-need_strace() {
-	strace -qq -o /dev/null true 2>/dev/null || skip "needs strace"
-}
-
 # Who they are
 
 @test "DESIGN 2: the process that reads the socket before login is not user 0" {
