@@ -7,8 +7,8 @@
  * The branches for OpenBSD and FreeBSD are UNTESTED.
  *
  * INSTRUMENTED builds (sanitizers, coverage, valgrind) let through what the
- * tools need: no call is denied but those of `fatal`, and memory and
- * descriptors have no limit; with 2, files may be written anywhere, too.
+ * tools need: no call is denied but those of `fatal_calls`, and there is no
+ * limit but that of core files; with 2, files may be written anywhere, too.
  */
 #include "sandbox.h"
 
@@ -60,7 +60,9 @@ static const struct {
     {RLIMIT_NPROC, {0, 0}},
     /* No new one has a number below 1; but poll takes no more than it. */
     {RLIMIT_NOFILE, {1, 16}},
+#ifdef RLIMIT_AS
     {RLIMIT_AS, {64 * MIB, 1024 * MIB}},
+#endif
     {RLIMIT_FSIZE, {RLIM_INFINITY, 8192 * MIB}},
 };
 
@@ -411,9 +413,8 @@ static int
 confine(enum role role, const struct options *o, int maildir)
 {
 	(void)o;
-	/* The session's working directory is its maildrop's parent, or not:
-	 * there is no unveil of a descriptor, and none is needed, since the
-	 * file system is reached as the mailbox's owner only. */
+	/* There is no unveil of a descriptor: here the session reaches all
+	 * files that its user may. */
 	(void)maildir;
 	return pledge(
 	    role == ROLE_GREETER ? "stdio" : "stdio rpath wpath cpath flock",
