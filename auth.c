@@ -78,7 +78,6 @@ authenticate(struct client *c, enum mechanism mechanism,
 	if (send(control, &request, octets, MSG_NOSIGNAL) != (ssize_t)octets)
 		_exit(REASON_ERROR);
 	explicit_bzero(&request, octets);
-	explicit_bzero(c->stream.input, sizeof(c->stream.input));
 	if (recv(control, &verdict, sizeof(verdict), 0) != sizeof(verdict) ||
 	    verdict.code >= sizeof(replies) / sizeof(replies[0]))
 		_exit(REASON_QUIT);

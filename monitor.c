@@ -270,15 +270,15 @@ check(const struct client *c, struct request *r, size_t octets, int control,
     pid_t greeter, enum verdict_code *verdict)
 {
 	struct attempt a;
-	bool has_ended;
+	bool is_started, has_ended;
 	int status;
 
 	*verdict = VERDICT_TEMPORARY;
 	octets -= offsetof(struct request, text);
-	has_ended = start_program(&a, c, r, octets) == -1;
+	is_started = start_program(&a, c, r, octets) == 0;
 	/* All but the name. */
 	explicit_bzero(r->text + strlen(r->text), octets - strlen(r->text));
-	if (has_ended) {
+	if (!is_started) {
 		*verdict = judge(c, r, EXIT_SYSTEM);
 		return true;
 	}

@@ -168,16 +168,17 @@ static enum line
 fill(struct stream *s)
 {
 	bool must_wait;
+	int64_t left;
 	ssize_t n = -1;
 
 	if (!s->more_waiting)
 		(void)stream_flush(s);
+	left = s->deadline - now_msec();
 	/* The wait for a new command is what the socket itself waits, but for
 	 * the time since the deadline was set. */
-	must_wait = !s->is_socket ||
-		    s->deadline - now_msec() < s->idle_msec - SLACK_MSEC;
+	must_wait = !s->is_socket || left < s->idle_msec - SLACK_MSEC;
 	/* Input that never runs dry puts no deadline off. */
-	if (s->broken == LINE_OK && now_msec() >= s->deadline)
+	if (s->broken == LINE_OK && left <= 0)
 		s->broken = LINE_TIMEOUT;
 	while (s->broken == LINE_OK && n == -1) {
 		if (must_wait && !is_ready(s, s->in, POLLIN, s->deadline))
