@@ -28,7 +28,7 @@ LINKING = -pie -Wl,-z,relro,-z,now,-z,noexecstack
 BASE = -std=c11 -D_GNU_SOURCE $(WARNINGS) $(HARDENING) $(CPPFLAGS) $(CFLAGS)
 
 POP3D = pop3d.o auth.o command.o index.o listing.o lock.o log.o maildir.o \
-	monitor.o peer.o sandbox.o session.o stream.o uidl.o
+	monitor.o peer.o proxy.o sandbox.o session.o stream.o tls.o uidl.o
 PROGRAMS = pop3d pop3d-checkpassword pop3d-checkpassword-nss pop3d-passwd
 PAGES = man/pop3d.8 man/pop3d-checkpassword.8 man/pop3d-passwd.8
 
@@ -53,20 +53,22 @@ pop3d-passwd: passwd.o
 	$(CC) $(BASE) -DVERSION='"$(VERSION)"' \
 	    -DLIBEXECDIR='"$(LIBEXECDIR)"' -c -o $@ $<
 
-auth.o: command.h monitor.h peer.h pop3d.h sandbox.h stream.h
-command.o: command.h peer.h pop3d.h stream.h
+auth.o: command.h monitor.h peer.h pop3d.h proxy.h sandbox.h stream.h tls.h
+command.o: command.h peer.h pop3d.h stream.h tls.h
 index.o: index.h listing.h
 listing.o: listing.h
 lock.o: listing.h lock.h
 log.o: log.h
 maildir.o: index.h listing.h lock.h log.h maildir.h stream.h uidl.h
-monitor.o: log.h monitor.h peer.h pop3d.h sandbox.h stream.h
+monitor.o: log.h monitor.h peer.h pop3d.h sandbox.h stream.h tls.h
 peer.o: peer.h
-pop3d.o: command.h log.h peer.h pop3d.h sandbox.h stream.h
-sandbox.o: log.h peer.h pop3d.h sandbox.h stream.h
+pop3d.o: command.h log.h peer.h pop3d.h sandbox.h stream.h tls.h
+proxy.o: command.h peer.h pop3d.h proxy.h stream.h tls.h
+sandbox.o: log.h peer.h pop3d.h sandbox.h stream.h tls.h
 session.o: command.h index.h listing.h lock.h log.h maildir.h peer.h pop3d.h sandbox.h \
-	stream.h
+	stream.h tls.h
 stream.o: stream.h
+tls.o: command.h log.h peer.h pop3d.h stream.h tls.h
 uidl.o: index.h listing.h lock.h log.h maildir.h uidl.h
 
 install: all

@@ -6,6 +6,7 @@
 #include "command.h"
 
 #include <ctype.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "monitor.h"
+#include "proxy.h"
 #include "sandbox.h"
 
 enum {
@@ -21,7 +23,8 @@ enum {
 	STAMP_OCTETS = 200
 };
 
-static int control; /* to the monitor */
+static int control;	   /* to the monitor */
+static bool tls_is_socket; /* what a TLS wrapper offers is of that kind */
 static char user_text[USER_OCTETS];
 static struct argument user = {.text = user_text}; /* empty: no USER yet */
 static char stamp[STAMP_OCTETS];
@@ -43,12 +46,27 @@ is_name(const struct argument *name)
 	       memchr(name->text, '\0', name->octets) == NULL;
 }
 
+/* Sends a request, whose text is so long, to the monitor; waits for its
+ * verdict.  If there is none, somebody else has the client. */
+static struct verdict
+ask(struct request *r, size_t text_octets)
+{
+	size_t octets = offsetof(struct request, text) + text_octets;
+	struct verdict verdict;
+
+	if (send(control, r, octets, MSG_NOSIGNAL) != (ssize_t)octets)
+		_exit(REASON_ERROR);
+	explicit_bzero(r, octets);
+	if (recv(control, &verdict, sizeof(verdict), 0) != sizeof(verdict))
+		_exit(REASON_QUIT);
+	return verdict;
+}
+
 /* Sends the credentials to the monitor and its verdict to the client.
  * Returns only if they were refused: otherwise the session has the client. */
 static enum result
-authenticate(struct client *c, enum mechanism mechanism,
-    const struct argument *name, const struct argument *secret,
-    const char *challenge)
+authenticate(struct client *c, enum kind mechanism, const struct argument *name,
+    const struct argument *secret, const char *challenge)
 {
 	static const char *const replies[] = {
 	    [VERDICT_WRONG] = "[AUTH] wrong user name or password",
@@ -60,7 +78,6 @@ authenticate(struct client *c, enum mechanism mechanism,
 	static struct request request;
 	struct verdict verdict;
 	int64_t begin = now_msec();
-	size_t octets;
 	char *end = request.text;
 
 	if (!is_name(name))
@@ -70,17 +87,13 @@ authenticate(struct client *c, enum mechanism mechanism,
 		return refuse(c, "that is no password");
 	if (stream_flush(&c->stream) == -1)
 		return RESULT_BROKEN;
-	request.mechanism = (uint16_t)mechanism;
+	request.kind = (uint16_t)mechanism;
 	end = add_text(end, name->text, name->octets);
 	end = add_text(end, secret->text, secret->octets);
 	end = add_text(end, challenge, strlen(challenge));
-	octets = (size_t)(end - (char *)&request);
-	if (send(control, &request, octets, MSG_NOSIGNAL) != (ssize_t)octets)
+	verdict = ask(&request, (size_t)(end - request.text));
+	if (verdict.code >= sizeof(replies) / sizeof(replies[0]))
 		_exit(REASON_ERROR);
-	explicit_bzero(&request, octets);
-	if (recv(control, &verdict, sizeof(verdict), 0) != sizeof(verdict) ||
-	    verdict.code >= sizeof(replies) / sizeof(replies[0]))
-		_exit(REASON_QUIT);
 	/* The clock stood still while the password was checked. */
 	c->stream.end_msec += now_msec() - begin;
 	reply_err(&c->stream, "%s", replies[verdict.code]);
@@ -128,6 +141,8 @@ cmd_apop(struct client *c, const struct argument *a)
 
 	if (!flag(c, 'a'))
 		return refuse(c, "APOP is not offered here");
+	if (!login_allowed(c))
+		return refuse(c, "TLS comes first");
 	if (blank == NULL || blank + 1 + DIGEST_OCTETS != a->text + a->octets ||
 	    strspn(blank + 1, "0123456789abcdefABCDEF") != DIGEST_OCTETS)
 		return refuse(c, "a name and a digest are needed");
@@ -311,11 +326,30 @@ cmd_auth(struct client *c, const struct argument *a)
 	return refuse(c, "that mechanism is not offered here");
 }
 
+/* RFC 2595 section 4.  Nothing said before survives: no name, and no octet
+ * behind the line, which stays where it is. */
 enum result
 cmd_stls(struct client *c, const struct argument *a)
 {
+	static struct request request = {.kind = REQUEST_STLS};
+	struct stream *s = &c->stream;
+
 	(void)a;
-	return refuse(c, "TLS cannot be started here");
+	if (!stls_offered(c))
+		return refuse(c, "TLS cannot be started here");
+	reply_ok(s, "begin TLS");
+	if (stream_flush(s) == -1)
+		return RESULT_BROKEN;
+	if (ask(&request, 0).code != VERDICT_DONE)
+		_exit(REASON_ERROR);
+	set_flag(&c->options, 's');
+	user.octets = 0;
+	s->in = c->tls.in;
+	s->out = c->tls.out;
+	s->is_socket = tls_is_socket;
+	s->more_waiting = false;
+	s->in_begin = s->in_end = 0;
+	return RESULT_OK;
 }
 
 enum result
@@ -343,15 +377,41 @@ make_stamp(const char *host)
 	return 0;
 }
 
+/* Reads the header that a proxy sends before all else (-x); has the monitor
+ * take it for true, and does so itself. */
+static bool
+hear_proxy(struct client *c)
+{
+	static struct request request = {.kind = REQUEST_PROXY};
+	struct stream *s = &c->stream;
+	struct proxied p;
+
+	s->deadline = now_msec() + (int64_t)PROXY_SEC * 1000;
+	if (!proxy_read(s, &p))
+		return false;
+	s->first_line = true;
+	memcpy(request.text, &p, sizeof(p));
+	if (ask(&request, sizeof(p)).code != VERDICT_DONE)
+		_exit(REASON_ERROR);
+	c->peer.is_loopback = false;
+	if (p.has_tls)
+		set_flag(&c->options, 's');
+	return true;
+}
+
 int
 greeter_run(struct client *c, int monitor)
 {
-	unsigned idle_sec = c->options.idle_sec;
+	unsigned idle_sec = auth_idle_sec(c);
 	enum reason reason;
 
 	control = monitor;
-	stream_open(&c->stream, 0, 1, false,
-	    idle_sec < AUTH_IDLE_SEC ? idle_sec : AUTH_IDLE_SEC);
+	if (c->tls.is_offered) {
+		(void)close(c->tls.control);
+		stream_open(&c->stream, c->tls.in, c->tls.out, false, idle_sec);
+		tls_is_socket = c->stream.is_socket;
+	}
+	stream_open(&c->stream, 0, 1, false, idle_sec);
 	if (flag(c, 'a') && make_stamp(c->options.host) == -1)
 		return EXIT_SYSTEM;
 	if (sandbox_leave_root(&c->options) == -1)
@@ -361,10 +421,12 @@ greeter_run(struct client *c, int monitor)
 	    stamp[0] != '\0' ? " " : "", stamp);
 	/* The client reads while the filter is made, which takes a while; but
 	 * nothing is read from it before.  Under -S it may have to go. */
-	if (!flag(c, 'S'))
+	if (!flag(c, 'S') && !flag(c, 'x'))
 		(void)stream_flush(&c->stream);
 	if (sandbox_enter(ROLE_GREETER, &c->options, -1) == -1)
 		return EXIT_SYSTEM;
+	if (flag(c, 'x') && !hear_proxy(c))
+		return REASON_PROXY;
 	reason = command_loop(c, authorization_commands);
 	stream_end(&c->stream);
 	return (int)reason;

@@ -66,7 +66,7 @@ log_failure(const struct client *c, const struct request *r, const char *reason,
     int code)
 {
 	log_event("failure user=%s ip=%s mechanism=%s reason=%s code=%llu",
-	    r->text, c->peer.ip, mechanism_names[r->mechanism], reason,
+	    r->text, c->peer.ip, mechanism_names[r->kind], reason,
 	    (unsigned long long)code);
 }
 
@@ -77,6 +77,7 @@ build_arguments(const struct options *o)
 {
 	static char *list[ARGUMENTS_MOST + SESSION_ARGUMENTS + 3];
 	static char flags[FLAGS + 3];
+	char *proxy;
 	size_t n = 0;
 
 	while (n < ARGUMENTS_MOST && o->program[n] != NULL) {
@@ -84,6 +85,9 @@ build_arguments(const struct options *o)
 		n++;
 	}
 	(void)snprintf(flags, sizeof(flags), "-t%s", o->flags);
+	/* The session has nothing to do with it. */
+	if ((proxy = strchr(flags, 'x')) != NULL)
+		memmove(proxy, proxy + 1, strlen(proxy));
 	list[n++] = own_path();
 	list[n++] = flags;
 	memcpy(list + n, o->session, o->session_count * sizeof(*list));
@@ -96,7 +100,7 @@ set_environment(const struct client *c, const struct request *r)
 {
 	bool known = c->peer.ip[0] != '\0';
 
-	return setenv("AUTH_MECH", mechanism_names[r->mechanism], 1) == -1 ||
+	return setenv("AUTH_MECH", mechanism_names[r->kind], 1) == -1 ||
 		       setenv("SERVICE", "pop3", 1) == -1 ||
 		       setenv("POP3D_TAKEOVER", "4", 1) == -1 ||
 		       (flag(c, 's') && setenv("TLS", "1", 1) == -1) ||
@@ -321,8 +325,12 @@ is_valid(const struct request *r, size_t octets)
 	size_t left = octets - offsetof(struct request, text);
 	const char *text = r->text;
 
-	if (octets <= offsetof(struct request, text) || octets > sizeof(*r) ||
-	    r->mechanism >= MECHANISMS || *text == '\0')
+	if (octets < offsetof(struct request, text) || octets > sizeof(*r))
+		return false;
+	if (r->kind == REQUEST_STLS || r->kind == REQUEST_PROXY)
+		return left ==
+		       (r->kind == REQUEST_STLS ? 0 : sizeof(struct proxied));
+	if (r->kind >= MECHANISMS || left == 0 || *text == '\0')
 		return false;
 	for (size_t i = 0; i < sizeof(most) / sizeof(most[0]); i++) {
 		const char *end = memchr(text, '\0', left);
@@ -388,7 +396,8 @@ static void
 prepare(void)
 {
 	static const char *const unset[] = {"TLS", "AUTH_MECH", "SERVICE",
-	    "MAILDIR", "POP3D_SESSION", "POP3D_TAKEOVER"};
+	    "MAILDIR", "POP3D_SESSION", "POP3D_TAKEOVER", "SSLCTLFD",
+	    "SSLREADFD", "SSLWRITEFD", "UCSPITLS"};
 	struct sigaction action = {.sa_handler = on_child};
 	sigset_t mask;
 
@@ -401,50 +410,92 @@ prepare(void)
 	(void)sigaction(SIGCHLD, &action, NULL);
 }
 
+/* Has the wrapper begin TLS; whether it is on now. */
+static bool
+begin_tls(struct client *c)
+{
+	int64_t msec = (int64_t)auth_idle_sec(c) * 1000;
+
+	if (tls_start(&c->tls, now_msec() + msec) == -1)
+		return false;
+	set_flag(&c->options, 's');
+	return true;
+}
+
+/* Believes what the greeter has heard of the client from a proxy. */
+static bool
+take_proxied(struct client *c, const struct request *r)
+{
+	struct proxied p;
+
+	memcpy(&p, r->text, sizeof(p));
+	if ((p.octets != 0 && p.octets != 4 && p.octets != 16) ||
+	    peer_set_proxied(&c->peer, &p) == -1)
+		return false;
+	if (p.has_tls)
+		set_flag(&c->options, 's');
+	if (!p.is_local)
+		log_event("connect ip=%s via=%s", c->peer.ip, c->peer.via);
+	return true;
+}
+
 int
 monitor_run(struct client *c, int control, pid_t greeter)
 {
 	static struct request request;
 	struct verdict verdict = {0};
+	bool awaits_proxy = flag(c, 'x');
+	const char *reason = NULL; /* why the greeter must go */
 	unsigned attempts = 0, wrong = 0;
 	ssize_t octets;
 	int status;
 
 	prepare();
-	while ((octets = receive(control, &request)) > 0) {
-		enum verdict_code code = VERDICT_WRONG;
+	while (reason == NULL && (octets = receive(control, &request)) != 0) {
+		enum verdict_code code = VERDICT_DONE;
+		bool is_attempt;
 
-		if (verdict.is_last != 0) {
-			octets = -1;
+		if (octets == -1 || verdict.is_last != 0 ||
+		    (request.kind == REQUEST_PROXY) != awaits_proxy ||
+		    (request.kind == REQUEST_STLS && !stls_offered(c))) {
+			reason = "greeter";
 			break;
 		}
-		if (request.text[strlen(request.text) + 1] == '\0')
+		is_attempt = request.kind < MECHANISMS;
+		awaits_proxy = false;
+		if (request.kind == REQUEST_PROXY) {
+			reason = take_proxied(c, &request) ? NULL : "greeter";
+		} else if (request.kind == REQUEST_STLS) {
+			reason = begin_tls(c) ? NULL : "tls";
+		} else if (request.text[strlen(request.text) + 1] == '\0') {
 			log_failure(c, &request, "empty", 0);
-		else if (!check(c, &request, (size_t)octets, control, greeter,
-			     &code))
+			code = VERDICT_WRONG;
+		} else if (!check(c, &request, (size_t)octets, control, greeter,
+			       &code)) {
 			return 0;
+		}
 		explicit_bzero(&request, (size_t)octets);
-		attempts++;
 		wrong += code == VERDICT_WRONG;
-		delay(control, attempts);
+		if (is_attempt)
+			delay(control, ++attempts);
 		verdict.code = (uint8_t)code;
 		verdict.is_last =
 		    wrong >= c->options.tries || attempts >= ATTEMPTS;
 		if (is_early(control))
-			octets = -1;
+			reason = "greeter";
 		/* It waits for this, and would wait for ever. */
-		if (octets == -1 || send(control, &verdict, sizeof(verdict),
-					MSG_NOSIGNAL) == -1)
+		if (reason == NULL && send(control, &verdict, sizeof(verdict),
+					  MSG_NOSIGNAL) == -1)
 			break;
 	}
 	status = end_greeter(control, greeter);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SYSTEM)
 		return EXIT_SYSTEM;
-	log_event("end user=- ip=%s reason=%s signal=%llu", c->peer.ip,
-	    octets == -1 ? "greeter"
-			 : reason_text(WIFEXITED(status)
-					   ? (enum reason)WEXITSTATUS(status)
-					   : REASON_ERROR),
+	if (reason == NULL)
+		reason = reason_text(WIFEXITED(status)
+					 ? (enum reason)WEXITSTATUS(status)
+					 : REASON_ERROR);
+	log_event("end user=- ip=%s reason=%s signal=%llu", c->peer.ip, reason,
 	    (unsigned long long)(WIFSIGNALED(status) ? WTERMSIG(status) : 0));
 	return 0;
 }

@@ -10,12 +10,15 @@
  * trusted: the length of each part is checked.
  */
 
-enum mechanism {
+/* What is asked for: mostly to judge credentials, by these mechanisms. */
+enum kind {
 	MECHANISM_USER,
 	MECHANISM_APOP,
 	MECHANISM_PLAIN,
 	MECHANISM_LOGIN,
-	MECHANISMS
+	MECHANISMS,
+	REQUEST_STLS = MECHANISMS, /* to begin TLS; no text */
+	REQUEST_PROXY		   /* to take the text, a struct proxied */
 };
 
 enum {
@@ -25,7 +28,7 @@ enum {
 };
 
 struct request {
-	uint16_t mechanism;
+	uint16_t kind;
 	/* User, secret and challenge, each with a NUL behind it, and then
 	 * the message ends: what the checkpassword program is to read. */
 	char text[USER_OCTETS + SECRET_OCTETS + CHALLENGE_OCTETS + 3];
@@ -34,11 +37,12 @@ struct request {
 enum verdict_code {
 	VERDICT_WRONG,	   /* -ERR [AUTH] */
 	VERDICT_PERMANENT, /* -ERR [SYS/PERM] */
-	VERDICT_TEMPORARY  /* -ERR [SYS/TEMP] */
+	VERDICT_TEMPORARY, /* -ERR [SYS/TEMP] */
+	VERDICT_DONE	   /* what was no question of credentials */
 };
 
-/* There is none for success: then the session has answered the client, and
- * the monitor closes the socket. */
+/* There is none for right credentials: then the session has answered the
+ * client, and the monitor closes the socket. */
 struct verdict {
 	uint8_t code;
 	uint8_t is_last; /* no more attempts: close the connection */

@@ -57,11 +57,42 @@ peer_find(struct peer *peer)
 {
 	static const char *const names[] = {
 	    "TCPREMOTEIP", "SSLREMOTEIP", "REMOTE_ADDR", "REMOTE_HOST"};
-	const char *tls = getenv("SSL_PROTOCOL");
+	const char *tls = getenv("SSL_PROTOCOL"), *ip = getenv(names[0]);
 
 	*peer = (struct peer){.has_tls = tls != NULL && *tls != '\0'};
+	if (ip != NULL && *ip == '\0')
+		return;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (set_address(peer, getenv(names[i])))
 			return;
 	ask_socket(peer);
+}
+
+int
+peer_set_proxied(struct peer *peer, const struct proxied *p)
+{
+	static const char *const names[][2] = {
+	    {"TCPREMOTEIP", "TCPREMOTEPORT"}, {"TCPLOCALIP", "TCPLOCALPORT"}};
+	char text[INET6_ADDRSTRLEN];
+
+	memcpy(peer->via, peer->ip, sizeof(peer->via));
+	peer->is_loopback = false;
+	if (p->is_local)
+		return 0;
+	(void)unsetenv("TCPLOCALHOST");
+	(void)unsetenv("TCPREMOTEHOST");
+	(void)unsetenv("TCPREMOTEINFO");
+	for (size_t i = 2; i-- > 0;) {
+		text[0] = '\0';
+		if (p->octets > 0)
+			(void)inet_ntop(p->octets == 4 ? AF_INET : AF_INET6,
+			    p->addresses[i], text, sizeof(text));
+		if (setenv(names[i][0], text, 1) == -1)
+			return -1;
+		(void)snprintf(peer->ip, sizeof(peer->ip), "%s", text);
+		(void)snprintf(text, sizeof(text), "%u", p->ports[i]);
+		if (setenv(names[i][1], text, 1) == -1)
+			return -1;
+	}
+	return 0;
 }

@@ -33,7 +33,7 @@ enum {
 };
 
 static const char usage[] =
-    "usage: pop3d [-aclPsSv] [-h host] [-m maildir] [-n tries] [-r dir]\n"
+    "usage: pop3d [-aclPsSvx] [-h host] [-m maildir] [-n tries] [-r dir]\n"
     "             [-T seconds] [-u uid:gid] [checkpassword [arg ...]]\n"
     "       pop3d -t [-aclPsSv] [-h host] [-m maildir] [-T seconds]"
     " [maildir]\n";
@@ -44,7 +44,7 @@ const struct command authorization_commands[] = {
     {"PASS", ARGUMENT_RAW, cmd_pass, NULL, NULL},
     {"APOP", ARGUMENT_TEXT, cmd_apop, NULL, NULL},
     {"AUTH", ARGUMENT_TEXT_OPTIONAL, cmd_auth, "SASL", clear_allowed},
-    {"STLS", ARGUMENT_NONE, cmd_stls, NULL, NULL},
+    {"STLS", ARGUMENT_NONE, cmd_stls, "STLS", stls_offered},
     {"QUIT", ARGUMENT_NONE, cmd_bye, NULL, NULL},
     {NULL, ARGUMENT_NONE, NULL, NULL, NULL},
 };
@@ -71,6 +71,7 @@ reason_text(enum reason reason)
 	    [REASON_QUIT] = "quit",
 	    [REASON_DISCONNECT] = "disconnect",
 	    [REASON_TIMEOUT] = "timeout",
+	    [REASON_PROXY] = "proxy",
 	};
 
 	return reason < REASON_ERROR ? texts[reason] : "error";
@@ -83,9 +84,29 @@ flag(const struct client *c, char letter)
 }
 
 bool
+login_allowed(const struct client *c)
+{
+	return flag(c, 's') || !c->tls.is_required;
+}
+
+bool
 clear_allowed(const struct client *c)
 {
-	return flag(c, 'c') || flag(c, 's') || c->peer.is_loopback;
+	return login_allowed(c) &&
+	       (flag(c, 'c') || flag(c, 's') || c->peer.is_loopback);
+}
+
+unsigned
+auth_idle_sec(const struct client *c)
+{
+	return c->options.idle_sec < AUTH_IDLE_SEC ? c->options.idle_sec
+						   : AUTH_IDLE_SEC;
+}
+
+bool
+stls_offered(const struct client *c)
+{
+	return c->tls.is_offered && !flag(c, 's');
 }
 
 /* A number from 1 to `most`. */
@@ -131,7 +152,7 @@ parse_argument(int letter, struct options *o)
 	}
 }
 
-static void
+void
 set_flag(struct options *o, int letter)
 {
 	size_t n = strlen(o->flags);
@@ -156,11 +177,11 @@ parse_options(int argc, char **argv, struct options *o)
 	while ((letter = getopt(argc, argv, "+acd:e:h:k:lm:n:oPr:sST:tu:vx")) !=
 	       -1) {
 		complaint[1] = (char)(letter == '?' ? optopt : letter);
-		if (strchr("dekox", letter) != NULL) {
+		if (strchr("deko", letter) != NULL) {
 			later[1] = (char)letter;
 			return later;
 		}
-		if (strchr("aclPsStv", letter) != NULL)
+		if (strchr("aclPsStvx", letter) != NULL)
 			set_flag(o, letter);
 		else if (letter == '?' || !parse_argument(letter, o))
 			return complaint;
@@ -177,9 +198,9 @@ parse_options(int argc, char **argv, struct options *o)
 	if (argc > ARGUMENTS_MOST)
 		return "too many arguments for the checkpassword program";
 	is_session = strchr(o->flags, 't') != NULL;
-	if (is_session &&
-	    (argc > 1 || o->tries + o->uid > 0 || o->root != NULL))
-		return "-t takes no -n, -r or -u, and one maildir at most";
+	if (is_session && (argc > 1 || o->tries + o->uid > 0 ||
+			      o->root != NULL || strchr(o->flags, 'x') != NULL))
+		return "-t takes no -n, -r, -u or -x, and one maildir at most";
 	if (is_session && argc == 1)
 		o->maildir = argv[0];
 	return NULL;
@@ -271,7 +292,9 @@ main(int argc, char **argv)
 	o->idle_sec = IDLE_SEC;
 	complaint = parse_options(argc, argv, o);
 	has_monitor = complaint == NULL && flag(&client, 't') && take_over();
-	close_descriptors();
+	if (!flag(&client, 't'))
+		tls_find(&client.tls);
+	close_descriptors(&client.tls);
 	client.stderr_is_client = log_open(flag(&client, 'l'));
 	if (client.stderr_is_client)
 		set_flag(o, 'l');
@@ -295,6 +318,9 @@ main(int argc, char **argv)
 	peer_find(&client.peer);
 	if (client.peer.has_tls)
 		set_flag(o, 's');
+	if (client.tls.is_broken)
+		log_event("error what=%s",
+		    "SSLCTLFD, SSLREADFD or SSLWRITEFD names no descriptor");
 	if (!has_monitor)
 		stream_tune(0);
 	return flag(&client, 't') ? session_run(&client) : serve(&client);

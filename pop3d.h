@@ -8,6 +8,7 @@
 
 #include "peer.h"
 #include "stream.h"
+#include "tls.h"
 
 #ifndef VERSION
 #define VERSION "0"
@@ -20,6 +21,7 @@ enum { EXIT_USAGE = 100, EXIT_SYSTEM = 111 };
 enum {
 	AUTH_IDLE_SEC = 60,   /* for a command in AUTHORIZATION */
 	AUTH_TOTAL_SEC = 180, /* for all of them */
+	PROXY_SEC = 3,	      /* for a PROXY header */
 	CHECK_SEC = 60	      /* for the checkpassword program */
 };
 
@@ -48,6 +50,7 @@ struct options {
 struct client {
 	struct options options;
 	struct peer peer;
+	struct tls tls;
 	bool stderr_is_client; /* nobody may write there */
 	struct stream stream;
 };
@@ -55,15 +58,33 @@ struct client {
 /* Whether the flag of that letter is set. */
 bool flag(const struct client *c, char letter);
 
-/* How a connection ended; the greeter's exit code, too. */
-enum reason { REASON_QUIT, REASON_DISCONNECT, REASON_TIMEOUT, REASON_ERROR };
+/* Sets it. */
+void set_flag(struct options *o, int letter);
 
-/* "quit", "disconnect", "timeout" or "error", for the log. */
+/* How a connection ended; the greeter's exit code, too. */
+enum reason {
+	REASON_QUIT,
+	REASON_DISCONNECT,
+	REASON_TIMEOUT,
+	REASON_PROXY, /* no PROXY header, or a wrong one */
+	REASON_ERROR
+};
+
+/* "quit", "disconnect", "timeout", "proxy" or "error", for the log. */
 const char *reason_text(enum reason reason);
+
+/* Whether one may log in at all: TLS is on, or not a condition. */
+bool login_allowed(const struct client *c);
 
 /* Whether a password may cross this connection in clear (RFC 8314 would
  * rather have TLS): TLS is on, or the client is this machine, or -c. */
 bool clear_allowed(const struct client *c);
+
+/* How long AUTHORIZATION waits for a line, or for a handshake. */
+unsigned auth_idle_sec(const struct client *c);
+
+/* Whether STLS is to be had (RFC 2595 section 4): not when TLS is on. */
+bool stls_offered(const struct client *c);
 
 /* The processes.  Each returns its exit code. */
 int greeter_run(struct client *c, int control);

@@ -66,20 +66,37 @@ static const struct {
     {RLIMIT_FSIZE, {RLIM_INFINITY, 8192 * MIB}},
 };
 
-void
-close_descriptors(void)
+/* Those from `first` on, and before `end`. */
+static void
+close_range_of(unsigned first, unsigned end)
 {
 	long most;
 
 #ifdef SYS_close_range
-	if (syscall(SYS_close_range, 3U, ~0U, 0U) == 0)
+	if (first == end || syscall(SYS_close_range, first, end - 1, 0U) == 0)
 		return;
 #endif
 	most = sysconf(_SC_OPEN_MAX);
 	if (most < 0 || most > DESCRIPTORS_MOST)
 		most = DESCRIPTORS_MOST;
-	for (int fd = 3; fd < (int)most; fd++)
-		(void)close(fd);
+	for (unsigned fd = first; fd < end && fd < (unsigned)most; fd++)
+		(void)close((int)fd);
+}
+
+void
+close_descriptors(const struct tls *tls)
+{
+	const int kept[] = {tls->control, tls->in, tls->out};
+	unsigned first = 3, end = 0;
+
+	for (; end < UINT_MAX; first = end + 1) {
+		end = UINT_MAX;
+		for (size_t i = 0; tls->is_offered && i < 3; i++)
+			if ((unsigned)kept[i] >= first &&
+			    (unsigned)kept[i] < end)
+				end = (unsigned)kept[i];
+		close_range_of(first, end);
+	}
 }
 
 char *

@@ -29,7 +29,8 @@ int sandbox_enter(enum role role, const struct options *options, int maildir);
  * another directory; or its name, to be searched for.  Static. */
 char *own_path(void);
 
-/* Closes every descriptor above 2. */
-void close_descriptors(void);
+/* Closes every descriptor above 2 but those of a TLS wrapper, if one is
+ * there. */
+void close_descriptors(const struct tls *tls);
 
 #endif

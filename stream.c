@@ -227,6 +227,20 @@ stream_line(struct stream *s, char *text, size_t *octets)
 	return LINE_OK;
 }
 
+bool
+stream_exactly(struct stream *s, char *data, size_t octets)
+{
+	while (octets > 0 && is_ready(s, s->in, POLLIN, s->deadline)) {
+		ssize_t n = read(s->in, data, octets);
+
+		if (!is_alive(s, n))
+			return false;
+		data += n > 0 ? n : 0;
+		octets -= n > 0 ? (size_t)n : 0;
+	}
+	return octets == 0;
+}
+
 void
 stream_end(struct stream *s)
 {

@@ -71,6 +71,9 @@ void stream_open(
  */
 enum line stream_line(struct stream *s, char *text, size_t *octets);
 
+/* Reads just so many octets, by s->deadline; false if they do not come. */
+bool stream_exactly(struct stream *s, char *data, size_t octets);
+
 /* Sends what was gathered.  0, or -1 and s->broken says why. */
 int stream_flush(struct stream *s);
 

@@ -391,6 +391,11 @@ all_gone() {
 	[ "$(pgrep -f "pop3d .*$BATS_TEST_TMPDIR")" = "${SERVERS[0]}" ]
 }
 
+# has_descriptors PID COUNT
+has_descriptors() {
+	[ "$(find "/proc/$1/fd" -type l | wc -l)" = "$2" ]
+}
+
 # gone PID: it does not run (its parent may not have noticed yet).
 gone() {
 	local stat

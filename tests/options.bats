@@ -125,7 +125,7 @@ accepted() {
 }
 
 @test "issue 2: options of later versions say so and exit 100" {
-	for option in -x -o '-d 60' '-e 30' '-k .Deleted'; do
+	for option in -o '-d 60' '-e 30' '-k .Deleted'; do
 		# shellcheck disable=SC2086 # an option and its argument
 		refused "${option%% *} is not available in this version" $option
 		# shellcheck disable=SC2086

@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
 """Speaks a POP3 script, from standard input, to a program or a port.
 
-pop.py [--by socket|nonblock|pipe|PORT] [--how lines|whole|octets] [-k] [-- program ...]
+pop.py [--by socket|nonblock|pipe|PORT] [--how lines|whole|octets] [-k] [--stls]
+       [-- program ...]
 
 --by: the program's descriptors 0 and 1 are a socket (default), one with
       O_NONBLOCK, or pipes, or PORT on 127.0.0.1 is connected to.
 --how: lines   step by step, each reply awaited (default)
        whole   all in one segment
        octets  octet by octet
+--stls: goes on in TLS after an STLS that was answered +OK
+      It must be the first line if all comes in one segment.
 -k:   does not end its output when the script ends (the script has a QUIT).
 Prints every octet that came back; its exit code is the program's.
 """
 import argparse
 import os
 import socket
+import ssl
 import subprocess
 import sys
 
@@ -59,6 +63,17 @@ class Link:
         except OSError:
             pass
 
+    def begin_tls(self):
+        """Whoever is there: the tests have a certificate of their own."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        try:
+            self.sock = context.wrap_socket(self.sock)
+        except OSError as error:
+            sys.stderr.write("pop.py: no TLS: %s\n" % error)
+            sys.exit(3)
+
     def more(self):
         """Appends what comes next to the buffer; False at the end."""
         try:
@@ -90,13 +105,16 @@ def is_multi(command):
     return words[0] in (b"LIST", b"UIDL", b"AUTH") and len(words) == 1
 
 
-def step_by_step(link, script):
+def step_by_step(link, script, stls):
     link.line()
     for command in script:
         link.send(command)
         reply = link.line()
         if reply is None:
             return
+        if stls and reply.startswith(b"+OK") and command.strip() == b"STLS":
+            sys.stdout.flush()
+            link.begin_tls()
         if reply.startswith(b"+OK") and is_multi(command):
             while True:
                 line = link.line()
@@ -109,18 +127,22 @@ def main():
     parser.add_argument("--by", default="socket")
     parser.add_argument("--how", default="lines")
     parser.add_argument("-k", dest="keep", action="store_true")
+    parser.add_argument("--stls", action="store_true")
     parser.add_argument("program", nargs="*")
     options = parser.parse_args()
     script = sys.stdin.buffer.read()
     link = Link(options.by, options.program)
+    if options.stls and options.how == "whole":
+        stls, script = script.split(b"\n", 1)
+        step_by_step(link, [stls + b"\n"], True)
     if options.how == "lines":
-        step_by_step(link, script.splitlines(keepends=True))
+        step_by_step(link, script.splitlines(keepends=True), options.stls)
     elif options.how == "whole":
         link.send(script)
     else:
         for octet in script:
             link.send(bytes([octet]))
-    if not options.keep:
+    if not options.keep and not options.stls:
         link.end()
     while link.more():
         pass

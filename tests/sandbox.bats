@@ -512,7 +512,7 @@ P
 @test "DESIGN 2: the monitor holds what it was given, and one socket while there is a greeter" {
 	serve
 	# It may still be about to close the greeter's end.
-	wait_for sh -c 'test "$(ls /proc/"$MONITOR"/fd | wc -l)" = 4'
+	wait_for has_descriptors "$MONITOR" 4
 	find "/proc/$MONITOR/fd" -lname 'socket:*' | wc -l | expect 3
 	login
 	say NOOP
