@@ -399,6 +399,14 @@ hear_proxy(struct client *c)
 	return true;
 }
 
+/* RFC 1939 section 4. */
+static void
+greet(struct client *c)
+{
+	reply_ok(&c->stream, "%s POP3 ready%s%s", c->options.host,
+	    stamp[0] != '\0' ? " " : "", stamp);
+}
+
 int
 greeter_run(struct client *c, int monitor)
 {
@@ -417,16 +425,19 @@ greeter_run(struct client *c, int monitor)
 	if (sandbox_leave_root(&c->options) == -1)
 		return EXIT_SYSTEM;
 	c->stream.end_msec = now_msec() + (int64_t)AUTH_TOTAL_SEC * 1000;
-	reply_ok(&c->stream, "%s POP3 ready%s%s", c->options.host,
-	    stamp[0] != '\0' ? " " : "", stamp);
 	/* The client reads while the filter is made, which takes a while; but
 	 * nothing is read from it before.  Under -S it may have to go. */
-	if (!flag(c, 'S') && !flag(c, 'x'))
+	if (!flag(c, 'x'))
+		greet(c);
+	if (!flag(c, 'x') && !flag(c, 'S'))
 		(void)stream_flush(&c->stream);
 	if (sandbox_enter(ROLE_GREETER, &c->options, -1) == -1)
 		return EXIT_SYSTEM;
-	if (flag(c, 'x') && !hear_proxy(c))
-		return REASON_PROXY;
+	if (flag(c, 'x')) {
+		if (!hear_proxy(c))
+			return REASON_PROXY;
+		greet(c);
+	}
 	reason = command_loop(c, authorization_commands);
 	stream_end(&c->stream);
 	return (int)reason;

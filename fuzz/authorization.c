@@ -45,7 +45,7 @@ send_request(int fd, const void *data, size_t octets, int flags)
 	(void)fd;
 	(void)flags;
 	CHECK(octets > offsetof(struct request, text) && octets <= sizeof(*r));
-	CHECK(r->mechanism < MECHANISMS);
+	CHECK(r->kind < MECHANISMS);
 	for (int i = 0; i < 3; i++) {
 		CHECK(text.octets > 0);
 		lengths[i] = strnlen(text.at, text.octets);
@@ -56,7 +56,7 @@ send_request(int fd, const void *data, size_t octets, int flags)
 	CHECK(text.octets == 0);
 	CHECK(lengths[0] > 0 && lengths[0] <= USER_OCTETS);
 	CHECK(lengths[1] <= SECRET_OCTETS && lengths[2] <= CHALLENGE_OCTETS);
-	CHECK((r->mechanism == MECHANISM_APOP) == (lengths[2] > 0));
+	CHECK((r->kind == MECHANISM_APOP) == (lengths[2] > 0));
 	return (ssize_t)octets;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The monitor takes a request for valid exactly where it is three strings of
- * no more than their lengths.  Input: a message, whose end may be made right.
+ * no more than their lengths, or of another kind and its one length.  Input: a
+ * message, whose end may be made right.
  */
 #include "../monitor.c"
 
@@ -20,6 +21,10 @@ is_right(const uint8_t *message, size_t octets)
 	if (octets < sizeof(mechanism))
 		return false;
 	memcpy(&mechanism, message, sizeof(mechanism));
+	if (mechanism == 4 || mechanism == 5)
+		return octets ==
+		       sizeof(mechanism) +
+			   (mechanism == 4 ? 0 : sizeof(struct proxied));
 	for (size_t i = sizeof(mechanism); i < octets; i++)
 		if (message[i] == 0 && nuls++ < 3)
 			at[nuls - 1] = i - sizeof(mechanism);
@@ -42,13 +47,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	if (n > 0)
 		memcpy(r, text.at, n);
 	if (make_right && n > HEADER) {
-		r->mechanism %= MECHANISMS + 1;
+		r->kind %= REQUEST_PROXY + 2;
 		r->text[n - HEADER - 1] = '\0';
 	}
 	/* Not one octet behind the message is looked at. */
 	is_good = is_valid(r, n);
 	CHECK(is_good == is_right((const uint8_t *)r, n));
-	if (is_good)
+	if (is_good && r->kind < MECHANISMS)
 		(void)judge(&nobody, r, data[0]);
 	free(r);
 	return 0;

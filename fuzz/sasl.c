@@ -155,7 +155,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	CHECK((sent_octets > 0) == is_good);
 	if (sent_octets == 0)
 		return 0;
-	CHECK(sent.mechanism == (is_login ? MECHANISM_LOGIN : MECHANISM_PLAIN));
+	CHECK(sent.kind == (is_login ? MECHANISM_LOGIN : MECHANISM_PLAIN));
 	/* User, secret and no challenge, each with its NUL. */
 	CHECK(sent_octets == offsetof(struct request, text) + parts[1].octets +
 				 parts[2].octets + 3);

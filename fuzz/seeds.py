@@ -27,6 +27,18 @@ TABLE = {
         b"\0" + struct.pack("=H", 0) + b"joe\0secret\0\0",
         b"\0" + struct.pack("=H", 1) + b"joe\0" + b"0" * 32 + b"\0<1.2.3@x>\0",
         b"\1" + struct.pack("=H", 2) + b"joe\0\0x"],
+    "proxy": [
+        b"\0\0\1PROXY TCP4 192.0.2.7 198.51.100.9 4711 110\r\nUSER joe\r\n",
+        b"\1\0\7PROXY TCP6 2001:db8::7 2001:db8::9 4711 110\r\n",
+        b"\2\3\0PROXY UNKNOWN\r\n",
+        b"\0\5\1\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x14\xc0\0\2\7\xc6\x33\x64\x09"
+        b"\0\1\0\2\x20\0\5\1\0\0\0\0",
+        b"\0\5\1\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+        # The sum is right.
+        b"\0\0\0\r\n\r\n\0\r\nQUIT\n\x21\0\0\7\3\0\4>\xc9\x89N"],
+    "tls": [
+        b"\0SSL_PROTOCOL=TLSv1.3\0SSL_CIPHER\0\0", b"\7PATH=/\0SSL_=\0=x\0\0x",
+        b"\3SSL_A\0ssl_b=c\0"],
     "lock": [
         b"since=2024-01-02T03:04:05Z ip=192.0.2.1 pid=123\n",
         b"since=2024-01-02T03:04:05Z pid=123\n", b"since=\n", b"since=1 ip=\n"],
