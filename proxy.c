@@ -16,6 +16,7 @@ enum {
 	TEXT_OCTETS = 107, /* section 2.1, CRLF included */
 	PREFIX = 16,	   /* of a binary header, its length included */
 	TLV_PREFIX = 3,
+	SUM_OCTETS = 4,
 	TLV_CRC32C = 0x03,
 	TLV_SSL = 0x20,
 	SSL_PREFIX = 5, /* what the client did, and a verification's result */
@@ -81,66 +82,68 @@ two_octets(const unsigned char *data)
 
 /* Section 2.2.4: over the whole header, the checksum itself taken for 0. */
 static bool
-is_sound(unsigned char *header, size_t octets, unsigned char *sum)
+is_sound(const unsigned char *header, size_t octets, const unsigned char *sum)
 {
 	uint32_t crc = UINT32_MAX, said = 0;
 
-	for (size_t i = 0; i < sizeof(said); i++) {
+	for (size_t i = 0; i < SUM_OCTETS; i++)
 		said = said << 8 | sum[i];
-		sum[i] = 0;
-	}
-	for (size_t i = 0; i < octets; i++) {
-		crc ^= header[i];
+	for (const unsigned char *p = header; p < header + octets; p++) {
+		crc ^= p < sum || p >= sum + SUM_OCTETS ? *p : 0;
 		for (int bit = 0; bit < 8; bit++)
 			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
 	}
 	return ~crc == said;
 }
 
-/* Section 2.2: the header as it came, which is so long. */
+/* Section 2.2: what stands behind the addresses, from `at` on. */
 static bool
-parse_binary(unsigned char *header, size_t octets, struct proxied *p)
+parse_tlvs(
+    const unsigned char *header, size_t octets, size_t at, struct proxied *p)
 {
-	size_t i = 0, at, length;
-	const unsigned char *data;
+	size_t length;
 
-	if (header[SIGNATURE] == LOCAL) {
-		p->is_local = true;
-		return true;
-	}
-	while (i < sizeof(families) / sizeof(families[0]) &&
-	       families[i].code != header[SIGNATURE + 1])
-		i++;
-	if (header[SIGNATURE] != PROXY ||
-	    i == sizeof(families) / sizeof(families[0]) ||
-	    octets < (size_t)PREFIX + families[i].all)
-		return false;
-	p->octets = families[i].address;
-	data = header + PREFIX;
-	memcpy(p->addresses[0], data, p->octets);
-	memcpy(p->addresses[1], data + p->octets, p->octets);
-	if (p->octets > 0)
-		for (size_t j = 0; j < 2; j++)
-			p->ports[j] =
-			    (uint16_t)two_octets(data + 2 * p->octets + 2 * j);
-	for (at = PREFIX + families[i].all; at < octets; at += length) {
-		unsigned char *tlv = header + at;
+	for (; at < octets; at += length) {
+		const unsigned char *tlv = header + at;
+		const unsigned char *value = tlv + TLV_PREFIX;
 
 		if (octets - at < TLV_PREFIX)
 			return false;
 		length = TLV_PREFIX + two_octets(tlv + 1);
-		if (octets - at < length)
-			return false;
-		if (tlv[0] == TLV_CRC32C &&
-		    (length != TLV_PREFIX + sizeof(uint32_t) ||
-			!is_sound(header, octets, tlv + TLV_PREFIX)))
-			return false;
-		if (tlv[0] == TLV_SSL && length < TLV_PREFIX + SSL_PREFIX)
+		if (octets - at < length ||
+		    (tlv[0] == TLV_SSL && length < TLV_PREFIX + SSL_PREFIX) ||
+		    (tlv[0] == TLV_CRC32C &&
+			(length != TLV_PREFIX + SUM_OCTETS ||
+			    !is_sound(header, octets, value))))
 			return false;
 		if (tlv[0] == TLV_SSL)
-			p->has_tls = (tlv[TLV_PREFIX] & SSL_CLIENT) != 0;
+			p->has_tls = (value[0] & SSL_CLIENT) != 0;
 	}
 	return true;
+}
+
+/* Section 2.2: the header as it came, which is so long. */
+static bool
+parse_binary(const unsigned char *header, size_t octets, struct proxied *p)
+{
+	const size_t count = sizeof(families) / sizeof(families[0]);
+	const unsigned char *data = header + PREFIX;
+	size_t i = 0;
+
+	p->is_local = header[SIGNATURE] == LOCAL;
+	if (p->is_local)
+		return true;
+	while (i < count && families[i].code != header[SIGNATURE + 1])
+		i++;
+	if (header[SIGNATURE] != PROXY || i == count ||
+	    octets < (size_t)PREFIX + families[i].all)
+		return false;
+	p->octets = families[i].address;
+	for (size_t j = 0; j < 2 && p->octets > 0; j++, data += p->octets)
+		memcpy(p->addresses[j], data, p->octets);
+	for (size_t j = 0; j < 2 && p->octets > 0; j++, data += 2)
+		p->ports[j] = (uint16_t)two_octets(data);
+	return parse_tlvs(header, octets, (size_t)PREFIX + families[i].all, p);
 }
 
 bool
