@@ -3,8 +3,8 @@
 # make check: installs what the tests need, builds, runs every test and ends
 # with a line "N passed, N failed, N skipped".
 #
-# check.sh: the default build, at the top, and where that is static a dynamic
-# one as well.  check.sh NAME [MAKE-ARGUMENT ...]: a build of its own, in
+# check.sh: the default build, at the top, and where that is static part of them
+# on a dynamic one as well.  check.sh NAME [MAKE-ARGUMENT ...]: a build of its own, in
 # build/NAME, made with these arguments.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -57,8 +57,16 @@ if [ $# -gt 0 ]; then
 	check "$top/build/$name" "$@"
 else
 	check "$top"
-	# The other way to build it: where the one is static, dynamic.
+	# The other way to build it: where the one is static, dynamic; what
+	# looks at the processes, their calls and their memory.  All the rest
+	# runs with that libc in make asan.
 	if ! readelf -Wl pop3d | grep -q INTERP; then
+		tests="tests/build.bats tests/checkpassword-interface.bats
+			tests/checkpassword.bats tests/faults.bats
+			tests/greeter.bats tests/hostile.bats
+			tests/limits.bats tests/load.bats tests/passwd.bats
+			tests/processes.bats tests/sandbox.bats
+			tests/secrets.bats"
 		check "$top/build/dynamic" CC=cc
 	fi
 fi
