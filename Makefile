@@ -88,6 +88,14 @@ uninstall:
 	cd $(DESTDIR)$(MANDIR)/man8 && \
 	    rm -f pop3d.8 pop3d-checkpassword.8 pop3d-passwd.8
 
+# A release: what is committed, the same octets wherever it is made.
+RELEASE = pop3d-$(VERSION)
+dist:
+	mkdir -p build
+	git -c tar.umask=022 archive --prefix=$(RELEASE)/ \
+	    -o build/$(RELEASE).tar HEAD
+	gzip -9nf build/$(RELEASE).tar
+
 # The demonstration of README's quick start.
 demo:
 	@sh tests/demo.sh
