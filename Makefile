@@ -96,6 +96,14 @@ dist:
 	    -o build/$(RELEASE).tar HEAD
 	gzip -9nf build/$(RELEASE).tar
 
+# A Debian package of that release; see contrib/debian.
+deb: dist
+	rm -rf build/deb
+	mkdir -p build/deb
+	gzip -dc build/$(RELEASE).tar.gz | (cd build/deb && tar -xf -)
+	cd build/deb/$(RELEASE) && cp -R contrib/debian debian && \
+	    dpkg-buildpackage -us -uc -b
+
 # The demonstration of README's quick start.
 demo:
 	@sh tests/demo.sh

@@ -16,7 +16,8 @@ sh tests/install-needs.sh cc=gcc make=make bats=bats parallel=parallel \
 	tcpserver=ucspi-tcp xinetd=xinetd curl=curl fetchmail=fetchmail \
 	python3=python3 perl=perl valgrind=valgrind strace=strace rsync=rsync \
 	mkpasswd=whois nc=netcat-openbsd readelf=binutils setpriv=util-linux \
-	git=git \
+	git=git dpkg-buildpackage=dpkg-dev dh=debhelper lintian=lintian \
+	deluser=adduser \
 	/usr/lib/dovecot/pop3=dovecot-pop3d
 
 # Under valgrind only pop3d runs (see setup_suite.bash), and there is no sense
