@@ -72,7 +72,8 @@ lint "cppcheck" cppcheck --quiet --enable=warning,style,performance,portability 
 	--std=c11 -D_GNU_SOURCE -D__linux__ ./*.c bench
 lint "shellcheck" sh -c 'shellcheck tests/*.sh tests/*.bash static-cc .ci/run &&
 	shellcheck -x bench/*.sh fuzz/*.sh &&
-	shellcheck contrib/debian/pop3d.p* &&
+	shellcheck contrib/debian/pop3d.p* contrib/init/rc.local &&
+	shellcheck -s sh -e SC1008,SC2034,SC2154 contrib/openrc/pop3d &&
 	shellcheck -s bats -x tests/*.bats'
 # Our own pages are not installed here, nor are others.
 lint "mandoc" sh -c 'mandoc -Tlint man/*.8 2>/dev/null |

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# What is made of the sources: a release, and Debian's package of it.
+# What is made of the sources: a release, Debian's package of it, and what
+# starts it where there is no systemd.
 
 load helper
 
@@ -14,6 +15,8 @@ setup() {
 
 teardown() {
 	[ -z "$OURS" ] || packages purge pop3d >/dev/null 2>&1 || :
+	# What is no child of ours.
+	pgrep -f -- " -r $BATS_TEST_TMPDIR/empty " | xargs -r kill 2>/dev/null || :
 	pop3d_teardown
 }
 
@@ -55,6 +58,36 @@ alone() {
 	else
 		unshare -rn "$@"
 	fi
+}
+
+# mailbox: a message for joe, whom $USERS knows; and where to serve it.
+mailbox() {
+	printf 'Subject: one\n\nbody\n' | deliver new/1700000001.M1.host
+	USERS=$BATS_TEST_TMPDIR/users
+	(umask 077 && printf 'joe:{PLAIN}secret:%s:%s::%s:\n' "$TEST_UID" \
+	    "$TEST_GID" "$HOME_DIR" >"$USERS")
+	PORT=$(python3 -c 'import socket; s = socket.socket()
+s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	ARGUMENTS="-r $EMPTY $POP3D_BIN/pop3d-checkpassword -f $USERS"
+}
+
+# here FILE: that of contrib's, with the paths of this test, on $PORT.
+here() {
+	sed -e "s|0 110|127.0.0.1 $PORT|" \
+	    -e "s|/usr/local/sbin/pop3d -l|$POP3D_BIN/pop3d -l $ARGUMENTS|" \
+	    "$BATS_TEST_DIRNAME/../contrib/$1"
+}
+
+# serves: a session with what listens there.
+serves() {
+	wait_for nc -z 127.0.0.1 "$PORT"
+	curl -s -u joe:secret "pop3://127.0.0.1:$PORT/" | tr -d '\r' |
+	    expect '1 22'
+}
+
+# ended: nothing of this test's runs, for its folder is on no command line.
+ended() {
+	! pgrep -f -- " -r $BATS_TEST_TMPDIR/empty " >/dev/null
 }
 
 @test "make dist makes the same octets of any clone" {
@@ -191,3 +224,78 @@ traces() {
 	same before after
 }
 
+@test "INSTALL: rc.local starts it" {
+	mailbox
+	here init/rc.local >"$BATS_TEST_TMPDIR/rc.local"
+	sh "$BATS_TEST_TMPDIR/rc.local" 3>&-
+	serves
+}
+
+@test "INSTALL: the line of inittab starts it" {
+	local id levels action command words
+
+	mailbox
+	here init/inittab | grep -v '^#' >"$BATS_TEST_TMPDIR/inittab"
+	IFS=: read -r id levels action command <"$BATS_TEST_TMPDIR/inittab"
+	[[ $id =~ ^[a-z0-9]{1,4}$ && $levels = 2345 && $action = respawn ]]
+	# Without a shell, as init does it.
+	read -ra words <<<"$command"
+	"${words[@]}" 3>&- &
+	SERVERS+=($!)
+	serves
+}
+
+# openrc COMMAND ...: where Debian's OpenRC is, as if it had booted; it would
+# not be polite to install it.
+openrc() {
+	# shellcheck disable=SC2016
+	OPENRC=$BATS_TEST_TMPDIR/openrc RUN=$BATS_TEST_TMPDIR/run \
+	    unshare -m sh -ec '
+		mount -t tmpfs tmpfs "$OPENRC/over"
+		mkdir "$OPENRC/over/up" "$OPENRC/over/work" "$OPENRC/over/usr"
+		mount -t overlay -o "lowerdir=$OPENRC/usr:/usr,upperdir=$OPENRC/over/up,workdir=$OPENRC/over/work" \
+		    overlay "$OPENRC/over/usr"
+		mount --bind "$OPENRC/over/usr" /usr
+		mount --bind "$RUN" /run
+		exec "$@"' sh "$@" 3>&-
+}
+
+@test "INSTALL: OpenRC starts it, again if it ends, and stops it" {
+	local folder server
+
+	once
+	need_root "for a place of its own"
+	cd "$BATS_TEST_TMPDIR"
+	mkdir -p openrc/usr openrc/over run
+	(cd openrc && apt-get download openrc librc1 libeinfo1 &&
+	    for deb in *.deb; do dpkg-deb -x "$deb" .; done) >fetched 2>&1 ||
+	    skip "cannot fetch openrc"
+	# Where / and /usr are one.
+	for folder in bin sbin lib; do
+		cp -R "openrc/$folder" openrc/usr && rm -r "openrc/$folder"
+	done
+	# What a boot makes.
+	for folder in starting started stopping inactive wasinactive hotplugged \
+	    failed scheduled daemons options exclusive tmp; do
+		mkdir -p "run/openrc/$folder"
+	done
+	echo default >run/openrc/softlevel
+	openrc true 2>/dev/null || skip "needs an overlay file system"
+
+	mailbox
+	mkdir run/init.d run/conf.d
+	sed "s|/usr/local/sbin/pop3d|$POP3D_BIN/pop3d|" \
+	    "$BATS_TEST_DIRNAME/../contrib/openrc/pop3d" >run/init.d/pop3d
+	chmod 755 run/init.d/pop3d
+	echo "tcpserver_args='-HRl mail.example.org 127.0.0.1 $PORT'
+pop3d_args='$ARGUMENTS'" >run/conf.d/pop3d
+	# -D: there is no network service here.
+	openrc /run/init.d/pop3d -D start
+	serves
+	server=$(pgrep -f "^/usr/bin/tcpserver .* -r $BATS_TEST_TMPDIR/empty ")
+	kill "$server"
+	wait_for gone "$server"
+	serves
+	openrc /run/init.d/pop3d -D stop
+	wait_for ended
+}
