@@ -51,7 +51,7 @@ pop3d-passwd: passwd.o
 .SUFFIXES: .c .o
 .c.o:
 	$(CC) $(BASE) -DVERSION='"$(VERSION)"' \
-	    -DLIBEXECDIR='"$(LIBEXECDIR)"' -c -o $@ $<
+	    -DLIBEXECDIR='"$(LIBEXECDIR)"' -DEMPTYDIR='"$(EMPTYDIR)"' -c -o $@ $<
 
 auth.o: command.h monitor.h peer.h pop3d.h proxy.h sandbox.h stream.h tls.h
 command.o: command.h peer.h pop3d.h stream.h tls.h

@@ -311,7 +311,7 @@ main(int argc, char **argv)
 		return EXIT_SYSTEM;
 	}
 	o->tries = o->tries > 0 ? o->tries : TRIES;
-	o->root = o->root != NULL ? o->root : "/var/empty";
+	o->root = o->root != NULL ? o->root : EMPTYDIR;
 	if (o->uid == 0)
 		o->uid = o->gid = GREETER_ID;
 	o->host = find_host(o->host);

@@ -10,6 +10,9 @@
 #include "stream.h"
 #include "tls.h"
 
+#ifndef EMPTYDIR
+#define EMPTYDIR "/var/empty"
+#endif
 #ifndef VERSION
 #define VERSION "0"
 #endif

@@ -214,6 +214,13 @@ traces() {
 	done
 	closed
 	logged 'event=login user=joe ip=127.0.0.1 '
+	# And by default, for superservers that know no variables.
+	start_server /usr/sbin/pop3d
+	dial
+	hear '^\+OK '
+	[ "$(readlink "/proc/$(pgrep -u nobody -P "$(child "${SERVERS[1]}" \
+	    /usr/sbin/pop3d)")/root")" = "$EMPTY" ]
+	hang_up
 
 	packages remove pop3d
 	[ ! -e /usr/sbin/pop3d ]
