@@ -306,60 +306,6 @@ log_full() {
 
 # Syslog
 
-# with_syslog COMMAND ...: in a mount namespace of its own whose /dev/log
-# writes each datagram as a line to $RECORD/syslog; "none": there is no
-# /dev/log, "unread": one that is never read.
-with_syslog() {
-	unshare -m --propagation private true 2>/dev/null ||
-	    skip "no mount namespace of our own for /dev/log"
-	cat >"$RECORD/listen" <<'P'
-import os, socket, sys
-log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-log.bind("/dev/log")
-os.chmod("/dev/log", 0o666)
-if sys.argv[2] == "unread":
-    open(sys.argv[1] + "/syslog", "w").close()
-    sys.stdin.read()
-with open(sys.argv[1] + "/syslog", "wb", buffering=0) as f:
-    while True:
-        data = log.recv(65536)
-        if data == b"end":
-            break
-        f.write(data + b"\n")
-P
-	cat >"$RECORD/inside" <<'S'
-set -e
-mkdir "$RECORD/dev"
-mount -t tmpfs none "$RECORD/dev"
-for file in null zero urandom random full; do
-	: >"$RECORD/dev/$file"
-	mount --bind "/dev/$file" "$RECORD/dev/$file"
-done
-ln -s /proc/self/fd "$RECORD/dev/fd"
-mount --rbind "$RECORD/dev" /dev
-kind=$1
-shift
-if [ "$kind" = none ]; then
-	: >"$RECORD/syslog"
-	exec "$@"
-fi
-mkfifo "$RECORD/hold"
-python3 "$RECORD/listen" "$RECORD" "$kind" <>"$RECORD/hold" >&2 &
-until [ -e "$RECORD/syslog" ]; do sleep 0.02; done
-"$@" || :
-if [ "$kind" = unread ]; then
-	kill $!
-else
-	python3 -c 'import socket
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-s.sendto(b"end", "/dev/log")'
-	wait $!
-fi
-S
-	unshare -m --propagation private sh "$RECORD/inside" "$@"
-}
-
-
 one_login() {
 	need_root "a /dev/log of our own"
 	greeter_command -c "$@"

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Speaks a POP3 script, from standard input, to a program or a port.
 
-pop.py [--by socket|nonblock|pipe|PORT] [--how lines|whole|octets] [-k] [--stls]
-       [-- program ...]
+pop.py [--by socket|nonblock|pipe|[ADDRESS:]PORT|/PATH] [--from ADDRESS]
+       [--how lines|whole|octets] [-k] [--stls] [-- program ...]
 
 --by: the program's descriptors 0 and 1 are a socket (default), one with
-      O_NONBLOCK, or pipes, or PORT on 127.0.0.1 is connected to.
+      O_NONBLOCK, or pipes; or PORT on 127.0.0.1 or another ADDRESS, or a
+      UNIX socket, is connected to.
+--from: the address to connect from.
 --how: lines   step by step, each reply awaited (default)
        whole   all in one segment
        octets  octet by octet
@@ -27,10 +29,16 @@ LIMIT = 60
 class Link:
     """Both directions of a connection, over whatever it is made of."""
 
-    def __init__(self, by, program):
+    def __init__(self, by, program, source=""):
         self.child = None
-        if by.isdigit():
-            self.sock = socket.create_connection(("127.0.0.1", int(by)))
+        if by.startswith("/"):
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(by)
+        elif by[-1].isdigit():
+            address, _, port = by.rpartition(":")
+            self.sock = socket.create_connection(
+                (address or "127.0.0.1", int(port)),
+                source_address=(source, 0))
         elif by in ("socket", "nonblock"):
             self.sock, other = socket.socketpair()
             other.setblocking(by == "socket")
@@ -125,13 +133,14 @@ def step_by_step(link, script, stls):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--by", default="socket")
+    parser.add_argument("--from", dest="source", default="")
     parser.add_argument("--how", default="lines")
     parser.add_argument("-k", dest="keep", action="store_true")
     parser.add_argument("--stls", action="store_true")
     parser.add_argument("program", nargs="*")
     options = parser.parse_args()
     script = sys.stdin.buffer.read()
-    link = Link(options.by, options.program)
+    link = Link(options.by, options.program, options.source)
     if options.stls and options.how == "whole":
         stls, script = script.split(b"\n", 1)
         step_by_step(link, [stls + b"\n"], True)
