@@ -17,8 +17,14 @@ sh tests/install-needs.sh cc=gcc make=make bats=bats parallel=parallel \
 	python3=python3 perl=perl valgrind=valgrind strace=strace rsync=rsync \
 	mkpasswd=whois nc=netcat-openbsd readelf=binutils setpriv=util-linux \
 	git=git dpkg-buildpackage=dpkg-dev dh=debhelper lintian=lintian \
-	deluser=adduser \
-	/usr/lib/dovecot/pop3=dovecot-pop3d
+	deluser=adduser haproxy=haproxy nginx=nginx-core \
+	/usr/lib/nginx/modules/ngx_mail_module.so=libnginx-mod-mail \
+	/usr/lib/dovecot/pop3=dovecot-pop3d \
+	svscan=daemontools runsv=runit s6-svscan=s6 tcpsvd=ipsvd socat=socat \
+	systemd-socket-activate=systemd stunnel4=stunnel4 openssl=openssl \
+	ss=iproute2 /usr/share/doc/libevent-2.1-7/copyright=libevent-2.1-7
+# Of these two, and xinetd, only one may be installed.
+sh tests/unpack.sh openbsd-inetd inetutils-inetd || :
 
 # Under valgrind only pop3d runs (see setup_suite.bash), and there is no sense
 # in the tests of other programs, in those that look at its processes by their
