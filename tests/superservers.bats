@@ -140,9 +140,16 @@ P
 
 # xinetd_server: with contrib/xinetd.
 xinetd_server() {
+	local more="bind = $ADDRESS"
+
+	if [ "$(id -u)" = 0 ]; then
+		PORT=110
+		BY=$ADDRESS:$PORT
+	else
+		more+="\n type = UNLISTED\n port = $PORT"
+	fi
 	contrib xinetd | sed -e "s|user = root|user = $(id -un)|" \
-	    -e "s|disable = no|&\n type = UNLISTED\n port = $PORT\n bind = $ADDRESS|" \
-	    >"$BATS_TEST_TMPDIR/xinetd.conf"
+	    -e "s|disable = no|&\n $more|" >"$BATS_TEST_TMPDIR/xinetd.conf"
 	"$@" xinetd -dontfork -f "$BATS_TEST_TMPDIR/xinetd.conf" \
 	    -pidfile "$BATS_TEST_TMPDIR/pid" \
 	    -filelog "$BATS_TEST_TMPDIR/xinetd.log" </dev/null 3>&- &
@@ -181,9 +188,14 @@ under_syslog() {
 # inetd_session COMMAND ...: with contrib/inetd.conf.
 inetd_session() {
 	[ -x "$1" ] || skip "needs sh tests/unpack.sh"
-	contrib inetd.conf |
-	    sed -e "s/^pop3	/$ADDRESS:$PORT	/" \
-		-e "s/	root	/	$(id -un)	/" >"$RECORD/inetd.conf"
+	if [ "$(id -u)" = 0 ]; then
+		contrib inetd.conf | sed "s/^pop3/$ADDRESS:&/"
+		PORT=110
+		BY=$ADDRESS:$PORT
+	else
+		contrib inetd.conf | sed -e "s/^pop3/$ADDRESS:$PORT/" \
+		    -e "s/	root	/	$(id -un)	/"
+	fi >"$RECORD/inetd.conf"
 	# For the test to know which process it is.
 	cat >"$RECORD/inetd" <<S
 echo \$\$ >"$RECORD/pid"
@@ -325,7 +337,7 @@ S
 	at_end "wait $!"
 	at_end unshare_cgroup
 	wait_for booted $! || skip "systemd does not start here"
-	INIT=$(pgrep -P $!)
+	INIT=$(pgrep -P $!) || skip "systemd does not start here"
 }
 
 # booted PID: systemd has, or the process has ended without.
@@ -364,7 +376,6 @@ journal() {
 	units
 	sed -i "s|$BIN|/srv/bin|" "$UNITS/pop3d@.service"
 	boot
-	[ -n "$INIT" ] || skip "systemd does not start here"
 	wait_for listening
 	whole_session
 	wait_for journal
@@ -375,6 +386,35 @@ journal() {
 	hear '^\+OK '
 	grep -h NoNewPrivs "/proc/$(pgrep -o -f "^/srv/real/pop3d")/status" |
 	    expect 'NoNewPrivs:	0'
+}
+
+@test "INSTALL: the lines that copy files do" {
+	local root=$BATS_TEST_TMPDIR/root file
+
+	need_root "to make a directory for another user"
+	mkdir -p "$root"/etc/{service,sv,xinetd.d,systemd/system,stunnel} \
+	    "$root"/{run/service,var/log}
+	cd "$CONTRIB/.."
+	sed -En '/^4\. /,/^6\. /s/^\t(cp|cat|ln|install) /\1 /p' INSTALL |
+	    sed -E -e "s#/(etc|run|var)/#$root&#g" -e 's/pop3dlog/nobody/' \
+		>"$RECORD/lines"
+	sh -eu "$RECORD/lines"
+	[ -d "$root/var/log/pop3d" ]
+	for file in etc/service/pop3d run/service/pop3d etc/sv/pop3d \
+	    run/service/pop3d-stunnel; do
+		[ -x "$root/$file/run" ]
+		[ -x "$root/$file/log/run" ]
+	done
+	for file in stunnel/exec.conf stunnel/connect.conf stunnel/stls.conf \
+	    systemd/pop3d.socket systemd/pop3d@.service inetd.conf xinetd; do
+		find "$root/etc" -type f -exec cmp -s "$CONTRIB/$file" {} \; \
+		    -print >"$RECORD/copies"
+		case $file in
+		# The other one for that port has taken its place.
+		stunnel/exec.conf) same /dev/null "$RECORD/copies" ;;
+		*) [ -s "$RECORD/copies" ] ;;
+		esac
+	done
 }
 
 @test "INSTALL tells of every file in contrib" {
@@ -390,4 +430,11 @@ journal() {
 			return 1
 		}
 	done <"$BATS_TEST_TMPDIR/files"
+	# And what is a line in both is one and the same.
+	for file in daemontools/run stunnel/connect.conf; do
+		sed -En 's/^(exec |; *)(tcpserver -.*)/\2/p' "$file" \
+		    >"$BATS_TEST_TMPDIR/line"
+		[ -s "$BATS_TEST_TMPDIR/line" ]
+		grep -qF -f "$BATS_TEST_TMPDIR/line" ../INSTALL
+	done
 }

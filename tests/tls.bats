@@ -146,6 +146,16 @@ none_left() {
 	all_clients pop3s '' ssl ''
 }
 
+@test "INSTALL: stunnel exec as the mail user, for virtual users" {
+	need_root "to become the mail user"
+	chown "$TEST_UID" "$BATS_TEST_TMPDIR/users"
+	sed -i "2i id -u >$RECORD/id" "$BIN/pop3d"
+	stunnel exec.conf -e 's/^;set/set/' -e "s/= vmail/= $TEST_UID/"
+	by_curl pop3s | grep -q '^body'
+	logged 'event=login user=joe ip=127\.0\.0\.2 mechanism=PLAIN tls=yes '
+	expect "$TEST_UID" <"$RECORD/id"
+}
+
 @test "INSTALL: stunnel connect: the same, and stunnel's address" {
 	behind_superserver
 	all_clients pop3s '' ssl '' '127\.0\.0\.1'
@@ -194,6 +204,44 @@ none_left() {
 	stunnel connect.conf
 	by_curl pop3s | grep -q '^body'
 	logged 'event=login user=joe ip=127\.0\.0\.1 mechanism=PLAIN tls=no '
+}
+
+@test "INSTALL: stunnel protocol = pop3 with connect: stunnel's address, and no clear text either" {
+	PORT=10110
+	background tcpserver -HRl mail.example.org "$ADDRESS" 10110 \
+	    "$BIN/pop3d" -s
+	wait_for listening
+	stunnel stls.conf -e "s/^exec = .*/connect = $ADDRESS:10110/" \
+	    -e '/^execArgs/d'
+	by_curl pop3 --ssl-reqd | grep -q '^body'
+	logged 'event=login user=joe ip=127\.0\.0\.1 mechanism=PLAIN tls=yes '
+	plain_text 'USER joe' 'PASS secret' 'DELE 1' QUIT >"$RECORD/answers"
+	not grep 'password\|messages' "$RECORD/answers"
+	wait_for grep -q 'Client does not want TLS' "$LOG"
+}
+
+@test "INSTALL: stunnel exec: a session whose stunnel is killed deletes nothing" {
+	stunnel exec.conf
+	ADDRESS=$ADDRESS PORT=$PORT CA=$CA PID=${SERVERS[-1]} python3 - <<'P'
+import os
+import poplib
+import signal
+import ssl
+
+# The address is not the certificate's.
+context = ssl.create_default_context(cafile=os.environ["CA"])
+context.check_hostname = False
+pop = poplib.POP3_SSL(os.environ["ADDRESS"], int(os.environ["PORT"]),
+                      context=context, timeout=60)
+pop.user("joe")
+pop.pass_("secret")
+pop.dele(1)
+os.kill(int(os.environ["PID"]), signal.SIGKILL)
+P
+	wait_for grep -q 'event=end user=joe ip=127\.0\.0\.1 .*deleted=0 left=1 .*reason=disconnect$' \
+	    "$LOG"
+	[ "$(mail_files)" = new/1700000001.M1.host ]
+	wait_for none_left
 }
 
 # plain_text [LINE ...]: all at once; prints what comes back, if anything.
