@@ -29,8 +29,12 @@ BASE = -std=c11 -D_GNU_SOURCE $(WARNINGS) $(HARDENING) $(CPPFLAGS) $(CFLAGS)
 
 POP3D = pop3d.o auth.o command.o index.o listing.o lock.o log.o maildir.o \
 	monitor.o peer.o proxy.o sandbox.o session.o stream.o tls.o uidl.o
-PROGRAMS = pop3d pop3d-checkpassword pop3d-checkpassword-nss pop3d-passwd
-PAGES = man/pop3d.8 man/pop3d-checkpassword.8 man/pop3d-passwd.8
+DOCTOR = doctor.o doctor-mail.o doctor-service.o doctor-users.o index.o \
+	listing.o lock.o maildir.o peer.o sandbox.o stream.o uidl.o
+PROGRAMS = pop3d pop3d-checkpassword pop3d-checkpassword-nss pop3d-passwd \
+	pop3d-doctor
+PAGES = man/pop3d.8 man/pop3d-checkpassword.8 man/pop3d-passwd.8 \
+	man/pop3d-doctor.8
 
 all: $(PROGRAMS)
 
@@ -48,6 +52,9 @@ pop3d-checkpassword-nss: checkpassword.c
 pop3d-passwd: passwd.o
 	$(CC) $(LINKING) -o $@ passwd.o $(LDFLAGS) $(LIBCRYPT)
 
+pop3d-doctor: $(DOCTOR)
+	$(CC) $(LINKING) -o $@ $(DOCTOR) $(LDFLAGS) $(LIBCRYPT)
+
 .SUFFIXES: .c .o
 .c.o:
 	$(CC) $(BASE) -DVERSION='"$(VERSION)"' \
@@ -55,6 +62,11 @@ pop3d-passwd: passwd.o
 
 auth.o: command.h monitor.h peer.h pop3d.h proxy.h sandbox.h stream.h tls.h
 command.o: command.h peer.h pop3d.h stream.h tls.h
+doctor.o: doctor.h log.h peer.h pop3d.h stream.h tls.h
+doctor-mail.o: doctor.h index.h listing.h lock.h maildir.h peer.h pop3d.h \
+	sandbox.h stream.h tls.h
+doctor-service.o: doctor.h peer.h pop3d.h sandbox.h stream.h tls.h
+doctor-users.o: doctor.h peer.h pop3d.h stream.h tls.h
 index.o: index.h listing.h
 listing.o: listing.h
 lock.o: listing.h lock.h
@@ -75,18 +87,19 @@ install: all
 	mkdir -p $(DESTDIR)$(SBINDIR) $(DESTDIR)$(LIBEXECDIR) \
 	    $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(EMPTYDIR)
 	chmod 555 $(DESTDIR)$(EMPTYDIR)
-	$(INSTALL) -m 755 pop3d pop3d-passwd $(DESTDIR)$(SBINDIR)
+	$(INSTALL) -m 755 pop3d pop3d-passwd pop3d-doctor $(DESTDIR)$(SBINDIR)
 	$(INSTALL) -m 755 pop3d-checkpassword pop3d-checkpassword-nss \
 	    $(DESTDIR)$(LIBEXECDIR)
 	$(INSTALL) -m 644 $(PAGES) $(DESTDIR)$(MANDIR)/man8
 
 # The empty directory may be somebody else's, too, and stays.
 uninstall:
-	cd $(DESTDIR)$(SBINDIR) && rm -f pop3d pop3d-passwd
+	cd $(DESTDIR)$(SBINDIR) && rm -f pop3d pop3d-passwd pop3d-doctor
 	cd $(DESTDIR)$(LIBEXECDIR) && \
 	    rm -f pop3d-checkpassword pop3d-checkpassword-nss
 	cd $(DESTDIR)$(MANDIR)/man8 && \
-	    rm -f pop3d.8 pop3d-checkpassword.8 pop3d-passwd.8
+	    rm -f pop3d.8 pop3d-checkpassword.8 pop3d-passwd.8 \
+	    pop3d-doctor.8
 
 # A release: what is committed, the same octets wherever it is made.
 RELEASE = pop3d-$(VERSION)
@@ -136,7 +149,7 @@ msan:
 	@sh tests/install-needs.sh "$$(clang \
 	    -print-file-name=libclang_rt.msan-$$(uname -m).a)=libclang-rt-dev"
 	@MSAN_OPTIONS=abort_on_error=1 POP3D_TOOL=msan \
-	sh tests/check.sh msan pop3d CC=clang HARDENING=-fPIE \
+	sh tests/check.sh msan pop3d pop3d-doctor CC=clang HARDENING=-fPIE \
 	    CPPFLAGS=-DINSTRUMENTED LDFLAGS=-fsanitize=memory \
 	    CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=memory -fsanitize-memory-track-origins"
 

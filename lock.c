@@ -28,8 +28,8 @@
 
 /* What the file says of the holder, if it has the form that lock_sign gives
  * it: its owner can write anything there. */
-static void
-read_holder(int file, char *holder)
+void
+lock_holder(int file, char *holder)
 {
 	char text[LOCK_TEXT_OCTETS], since[32], ip[64] = "";
 	ssize_t n = file != -1 ? pread(file, text, sizeof(text) - 1, 0) : -1;
@@ -61,7 +61,7 @@ lock_take(int *file, int dir, char *holder)
 		error = ENOLCK; /* not on this file system */
 	}
 	if (is_taken) {
-		read_holder(*file, holder);
+		lock_holder(*file, holder);
 		error = EWOULDBLOCK;
 	} else if (error == 0 ||
 		   (has_first &&

@@ -23,6 +23,9 @@ int lock_take(int *file, int dir, char *holder);
  * time in nanoseconds, by the file system's own clock where it can be had. */
 uint64_t lock_sign(int file, const char *ip);
 
+/* Writes into `holder` what that file says of who has the lock, if it does. */
+void lock_holder(int file, char *holder);
+
 /* Gives up both; `dir` itself stays open. */
 void lock_release(int file, int dir);
 
