@@ -188,7 +188,7 @@ open_walks(int dir)
 		check_directory(dir, names[i]);
 		walks[i] = fd != -1 ? fdopendir(fd) : NULL;
 		is_complete &= i == 2 || walks[i] != NULL;
-		if (fstatat(dir, names[i], &st, 0) == 0 && i < 2 &&
+		if (i < 2 && fstatat(dir, names[i], &st, 0) == 0 &&
 		    (st.st_mtime > now + 1 || st.st_ctime > now + 1))
 			say(LEVEL_WARNING,
 			    "%s/%s was changed in the future, by %lld seconds: "

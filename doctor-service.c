@@ -24,10 +24,7 @@
 
 #include "sandbox.h"
 
-enum {
-	GREETER_ID = 65534,
-	CLOSED_CODE = EXIT_SYSTEM /* of a pop3d without a client */
-};
+enum { CLOSED_CODE = EXIT_SYSTEM }; /* of a pop3d without a client */
 
 /* No clock that is right says less: 2026-01-01. */
 static const time_t made = 1767225600;

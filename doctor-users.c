@@ -74,7 +74,7 @@ static bool
 parse(const struct service *s, char *line, struct entry *e)
 {
 	static char none[] = "";
-	char *field[6];
+	char *field[6] = {NULL};
 
 	if (*line == '#' || line[strspn(line, " \t")] == '\0')
 		return false;
@@ -262,8 +262,8 @@ check_twins(const struct service *s, struct entry *entries, size_t count)
 			first = i;
 		else if (say_again(&found.twins))
 			say(LEVEL_WARNING,
-			    "%s, line %zu: %s stands in line %zu already, which "
-			    "alone counts. Remove one of them",
+			    "%s, line %zu: %s stands in line %zu already, "
+			    "which alone counts. Remove one of them",
 			    s->file, entries[i].number, entries[i].name,
 			    entries[first].number);
 }

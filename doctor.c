@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -30,16 +31,12 @@
 #include "log.h"
 #include "stream.h"
 
-#ifndef LIBEXECDIR
-#define LIBEXECDIR "/usr/local/libexec"
-#endif
-
 enum {
 	LINE_MOST = 4096,
 	SHOWN = 5,	/* of many findings of a kind */
 	LOOK_SEC = 300, /* for a child */
 	RUN_MSEC = 10000,
-	GREETER_ID = 65534
+	WORDS_MOST = 1024 /* of the command line */
 };
 
 static const char usage[] =
@@ -65,7 +62,7 @@ static const struct {
 };
 
 static const char *checked; /* the name of the check that runs */
-static unsigned errors;
+static unsigned *errors;    /* shared with children, whatever they end by */
 static bool is_verbose;
 static size_t complaints;
 
@@ -84,7 +81,7 @@ say(enum level level, const char *format, ...)
 	size_t octets;
 	va_list values;
 
-	errors += level == LEVEL_ERROR;
+	*errors += level == LEVEL_ERROR;
 	if (level == LEVEL_OK && !is_verbose)
 		return;
 	va_start(values, format);
@@ -119,7 +116,7 @@ say_rest(size_t count, const char *what)
 unsigned
 error_count(void)
 {
-	return errors;
+	return *errors;
 }
 
 /* pop3d's own code has a log; here, its lines are findings.  All of its
@@ -179,7 +176,7 @@ in_child(const struct identity *who, void (*check)(const void *),
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		errors = 0;
+		(void)signal(SIGALRM, SIG_DFL);
 		(void)alarm(LOOK_SEC);
 		if (who != NULL && !become(who))
 			say(LEVEL_ERROR,
@@ -189,15 +186,13 @@ in_child(const struct identity *who, void (*check)(const void *),
 		else
 			check(argument);
 		say_rest(complaints, "such lines");
-		_exit(errors > 0);
+		_exit(0);
 	}
 	while (pid != -1 && waitpid(pid, &status, 0) == -1 && errno == EINTR)
 		;
 	if (pid == -1 || (WIFSIGNALED(status) && WTERMSIG(status) != expected))
 		say(LEVEL_ERROR, "The look at %s ended early: %s", checked,
-		    strsignal(pid == -1 ? 0 : WTERMSIG(status)));
-	else if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
-		errors++;
+		    pid == -1 ? strerror(errno) : strsignal(WTERMSIG(status)));
 	return pid != -1 && WIFSIGNALED(status) && WTERMSIG(status) == expected;
 }
 
@@ -269,7 +264,8 @@ run_program(struct run *r)
 	    (r->input != NULL &&
 		(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, talk) ==
 			-1 ||
-		    write(talk[0], r->input, strlen(r->input)) == -1)) ||
+		    write(talk[0], r->input, strlen(r->input)) == -1 ||
+		    shutdown(talk[0], SHUT_WR) == -1)) ||
 	    (r->credentials != NULL && (pipe2(credentials, O_CLOEXEC) == -1 ||
 					   write(credentials[1], r->credentials,
 					       r->credentials_octets) == -1)))
@@ -357,6 +353,10 @@ take_option(struct service *s, int letter)
 	struct options *o = &s->options;
 	size_t n = strlen(o->flags);
 
+	if (optarg == NULL && n < FLAGS)
+		o->flags[n] = (char)letter;
+	if (optarg == NULL)
+		return;
 	switch (letter) {
 	case 'M':
 		s->maildirs[s->maildir_count++] = optarg;
@@ -374,8 +374,6 @@ take_option(struct service *s, int letter)
 		(void)parse_ids(optarg, &o->uid, &o->gid);
 		break;
 	default:
-		if (n < FLAGS && optarg == NULL)
-			o->flags[n] = (char)letter;
 		break;
 	}
 }
@@ -387,33 +385,34 @@ parse_options(int argc, char **argv, struct service *s)
 {
 	static char bundled[] = "pop3d-checkpassword", name[] = "pop3d";
 	static char *none[] = {bundled, NULL}, end[] = "--";
-	char(*letters)[3] = calloc((size_t)argc * 2 + 2, sizeof(*letters));
-	size_t n = 0;
+	/* A word may be many options, and an option two words. */
+	static char letters[WORDS_MOST][3], *words[2 * WORDS_MOST];
+	size_t n = 0, used = 0;
 	int letter;
 
-	s->words = calloc((size_t)argc * 3 + 3, sizeof(*s->words));
-	if (letters == NULL || s->words == NULL)
-		exit(EXIT_SYSTEM);
-	s->words[n++] = name;
+	s->words = words;
+	words[n++] = name;
 	while (optarg = NULL, (letter = getopt(argc, argv,
 				   "+acd:e:h:k:lm:n:oPr:sST:tu:vx"
 				   "M:U:")) != -1) {
 		if (letter == '?' || s->maildir_count == TARGETS ||
-		    s->user_count == TARGETS)
+		    s->user_count == TARGETS || used == WORDS_MOST / 2)
 			return false;
 		take_option(s, letter);
 		/* What is tried is not to be seen in the system's log. */
 		if (strchr("lMU", letter) != NULL)
 			continue;
-		**letters = '-';
-		(*letters)[1] = (char)letter;
-		s->words[n++] = *letters++;
+		letters[used][0] = '-';
+		letters[used][1] = (char)letter;
+		words[n++] = letters[used++];
 		if (optarg != NULL)
-			s->words[n++] = optarg;
+			words[n++] = optarg;
 	}
-	s->words[n++] = end;
-	memcpy(s->words + n, argv + optind,
-	    (size_t)(argc - optind) * sizeof(*argv));
+	words[n++] = end;
+	if (argc - optind >= WORDS_MOST)
+		return false;
+	memcpy(
+	    words + n, argv + optind, (size_t)(argc - optind) * sizeof(*argv));
 	s->options.program = argc > optind ? argv + optind : none;
 	s->is_session = strchr(s->options.flags, 't') != NULL;
 	if (s->is_session && argc > optind)
@@ -427,6 +426,10 @@ main(int argc, char **argv)
 	static struct service s = {.uid = NO_ID, .gid = NO_ID};
 	struct options *o = &s.options;
 
+	errors = mmap(NULL, sizeof(*errors), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (errors == MAP_FAILED)
+		return EXIT_SYSTEM;
 	if (!parse_options(argc, argv, &s)) {
 		(void)fputs(usage, stderr);
 		return EXIT_USAGE;
@@ -444,5 +447,5 @@ main(int argc, char **argv)
 		if (checks[i].with_session || !s.is_session)
 			checks[i].run(&s);
 	}
-	return errors > 0 ? 1 : 0;
+	return *errors > 0 ? 1 : 0;
 }

@@ -10,9 +10,14 @@
 #include "peer.h"
 #include "pop3d.h"
 
+#ifndef LIBEXECDIR
+#define LIBEXECDIR "/usr/local/libexec"
+#endif
+
 #define NO_ID UINT32_MAX
 
 enum {
+	GREETER_ID = 65534,
 	TARGETS = 64, /* users and Maildirs to look at, of each */
 	TEXT_OCTETS = 16384
 };

@@ -12,6 +12,7 @@ setup_suite() {
 	chmod a+x "$BATS_RUN_TMPDIR" "$BATS_SUITE_TMPDIR"
 	mkdir -p "$POP3D_BIN"
 	cp "$build/pop3d" "$build/pop3d-checkpassword" "$build/pop3d-passwd" \
+	    "$build/pop3d-doctor" \
 	    "$POP3D_BIN"
 	[ "${POP3D_TOOL:-}" != valgrind ] || put_valgrind_before
 }
