@@ -278,7 +278,8 @@ is_readable(int dir, const char *name, const struct stat *st)
 	return fd != -1 || errno == ENOENT;
 }
 
-/* A file of new or cur. */
+/* A file of new or cur.  Its name, which anybody may have made, is in no
+ * command that is to be copied. */
 static void
 check_file(int dir, const char *where, const char *name, const struct stat *st)
 {
@@ -295,10 +296,9 @@ check_file(int dir, const char *where, const char *name, const struct stat *st)
 	if (!is_readable(dir, name, st) && say_again(&found.unreadable))
 		say(LEVEL_ERROR,
 		    "%s/%s/%s: user %lu may not read this message (owner %lu, "
-		    "mode %04o). Mend it: " OWN " %s; chmod u+rw %s/%s/%s",
+		    "mode %04o). Mend it: " OWN " %s; chmod -R u+rwX %s",
 		    top, where, name, uid(), (unsigned long)st->st_uid,
-		    (unsigned)st->st_mode & 07777U, uid(), gid(), top, top,
-		    where, name);
+		    (unsigned)st->st_mode & 07777U, uid(), gid(), top, top);
 	if (st->st_mtime > newest) {
 		newest = st->st_mtime;
 		(void)snprintf(newest_path, sizeof(newest_path), "%s/%s/%s",

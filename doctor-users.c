@@ -44,9 +44,10 @@ static struct {
 	    secrets, hashes, greeters, old, plain, locked, users;
 } found;
 
-/* The whole file, NUL-ended; NULL if it cannot be read, as `is_said`. */
+/* The whole file, NUL-ended; NULL if it cannot be read, which the program says
+ * itself. */
 static char *
-load(const char *path, bool is_said)
+load(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
@@ -58,9 +59,6 @@ load(const char *path, bool is_said)
 		text = calloc(1, (size_t)st.st_size + 1);
 	if (text != NULL)
 		n = read(fd, text, (size_t)st.st_size);
-	if (n == -1 && is_said)
-		say(LEVEL_ERROR, "%s: this passwd-file cannot be read: %s",
-		    path, fd == -1 ? strerror(errno) : "it is no plain file");
 	if (fd != -1)
 		(void)close(fd);
 	if (n != -1)
@@ -317,7 +315,7 @@ check_counts(const struct service *s)
 static void
 check_lines(struct service *s)
 {
-	char *text = load(s->file, true), *next = text, *line;
+	char *text = load(s->file), *next = text, *line;
 	struct entry *entries, e;
 	size_t lines = 1, number = 0;
 
@@ -527,7 +525,7 @@ user_find(const struct service *s, const char *user, struct identity *who,
 
 	if (s->file == NULL)
 		return find_account(s, user, who, home);
-	text = next = load(s->file, false);
+	text = next = load(s->file);
 	while (
 	    !is_found && text != NULL && (line = strsep(&next, "\n")) != NULL) {
 		struct entry e;

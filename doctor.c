@@ -78,6 +78,7 @@ say(enum level level, const char *format, ...)
 	    [LEVEL_ERROR] = "error",
 	};
 	char text[LINE_MOST], line[4 * LINE_MOST + 32];
+	const char *last = text;
 	size_t octets;
 	va_list values;
 
@@ -94,7 +95,11 @@ say(enum level level, const char *format, ...)
 		else
 			octets += (size_t)snprintf(
 			    line + octets, 5, "\\x%02x", (unsigned char)*p);
-	line[octets++] = '.';
+	for (const char *p = text; (p = strstr(p, ". ")) != NULL; p += 2)
+		last = p;
+	/* A command, to be copied, has no full stop. */
+	if (strstr(last, ": ") == NULL)
+		line[octets++] = '.';
 	line[octets++] = '\n';
 	/* Who does not read it has the exit code. */
 	(void)!write(1, line, octets);
@@ -395,10 +400,11 @@ parse_options(int argc, char **argv, struct service *s)
 	while (optarg = NULL, (letter = getopt(argc, argv,
 				   "+acd:e:h:k:lm:n:oPr:sST:tu:vx"
 				   "M:U:")) != -1) {
-		if (letter == '?' || s->maildir_count == TARGETS ||
-		    s->user_count == TARGETS || used == WORDS_MOST / 2)
+		if (letter == '?' || used == WORDS_MOST / 2)
 			return false;
 		take_option(s, letter);
+		if (s->maildir_count == TARGETS || s->user_count == TARGETS)
+			return false;
 		/* What is tried is not to be seen in the system's log. */
 		if (strchr("lMU", letter) != NULL)
 			continue;

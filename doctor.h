@@ -52,8 +52,9 @@ struct identity {
 	gid_t gid;
 };
 
-/* Prints a finding as one line, a full stop behind it; octets that could do
- * something to a terminal are escaped.  Makes no system call but write. */
+/* Prints a finding as one line, a full stop behind it unless its last sentence
+ * is a command behind a colon; octets that could do something to a terminal are
+ * escaped.  Makes no system call but write. */
 void say(enum level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

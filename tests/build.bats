@@ -37,7 +37,7 @@ refers() {
 	readelf -Ws "$1" | grep -q " UND $2\$"
 }
 
-programs="pop3d pop3d-checkpassword pop3d-passwd"
+programs="pop3d pop3d-checkpassword pop3d-passwd pop3d-doctor"
 # Some with arrays on the stack.  A program says nothing: what is linked into
 # it has guards as well.
 guarded="auth.o checkpassword.o log.o passwd.o pop3d.o stream.o"
@@ -49,8 +49,10 @@ guarded="auth.o checkpassword.o log.o passwd.o pop3d.o stream.o"
 	(cd "$root" && find . -type f) | sort >"$BATS_TEST_TMPDIR/files"
 	expect "$(printf '%s\n' ./opt/pop3d/libexec/pop3d-checkpassword \
 	    ./opt/pop3d/libexec/pop3d-checkpassword-nss \
-	    ./opt/pop3d/sbin/pop3d ./opt/pop3d/sbin/pop3d-passwd \
+	    ./opt/pop3d/sbin/pop3d ./opt/pop3d/sbin/pop3d-doctor \
+	    ./opt/pop3d/sbin/pop3d-passwd \
 	    ./opt/pop3d/share/man/man8/pop3d-checkpassword.8 \
+	    ./opt/pop3d/share/man/man8/pop3d-doctor.8 \
 	    ./opt/pop3d/share/man/man8/pop3d-passwd.8 \
 	    ./opt/pop3d/share/man/man8/pop3d.8)" <"$BATS_TEST_TMPDIR/files"
 	[ "$(stat -c %a "$root/var/empty")" = 555 ]

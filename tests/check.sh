@@ -17,7 +17,7 @@ sh tests/install-needs.sh cc=gcc make=make bats=bats parallel=parallel \
 	python3=python3 perl=perl valgrind=valgrind strace=strace rsync=rsync \
 	mkpasswd=whois nc=netcat-openbsd readelf=binutils setpriv=util-linux \
 	git=git dpkg-buildpackage=dpkg-dev dh=debhelper lintian=lintian \
-	deluser=adduser haproxy=haproxy nginx=nginx-core \
+	faketime=faketime deluser=adduser haproxy=haproxy nginx=nginx-core \
 	/usr/lib/nginx/modules/ngx_mail_module.so=libnginx-mod-mail \
 	/usr/lib/dovecot/pop3=dovecot-pop3d \
 	svscan=daemontools runsv=runit s6-svscan=s6 tcpsvd=ipsvd socat=socat \
