@@ -305,10 +305,11 @@ bool
 find_program(const char *name, bool libexec, char path[PATH_MAX])
 {
 	const char *dir = getenv("PATH");
+	bool is_path = strchr(name, '/') != NULL;
 
 	if (dir == NULL)
 		dir = "/usr/local/bin:/bin:/usr/bin";
-	while (strchr(name, '/') == NULL) {
+	while (!is_path) {
 		int octets = (int)strcspn(dir, ":");
 
 		(void)snprintf(path, PATH_MAX, "%.*s%s%s", octets, dir,
@@ -319,13 +320,9 @@ find_program(const char *name, bool libexec, char path[PATH_MAX])
 			break;
 		dir += octets + 1;
 	}
-	if (libexec && strchr(name, '/') == NULL) {
-		(void)snprintf(path, PATH_MAX, "%s/%s", LIBEXECDIR, name);
-		if (is_program(path))
-			return true;
-	}
-	(void)snprintf(path, PATH_MAX, "%s", name);
-	return strchr(name, '/') != NULL && is_program(path);
+	(void)snprintf(
+	    path, PATH_MAX, "%s%s", is_path ? "" : LIBEXECDIR "/", name);
+	return (is_path || libexec) && is_program(path);
 }
 
 bool

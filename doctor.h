@@ -93,7 +93,7 @@ struct run {
 int run_program(struct run *r);
 
 /* Searches PATH, then LIBEXECDIR if asked to, for a program, as execvp would;
- * false, and the name in `path`, if it cannot be executed. */
+ * false if there is none that can be executed. */
 bool find_program(const char *name, bool libexec, char path[PATH_MAX]);
 
 /* Takes digits alone for a number below NO_ID; an empty text leaves *id. */

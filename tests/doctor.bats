@@ -528,13 +528,13 @@ T
 		printf '%s\n' 'root:*:19000:0:99999:7:::' "$line" \
 		    >"$RECORD/shadow"
 		chmod 600 "$RECORD/shadow"
-		doctor -s -r "$EMPTY" -U nobody "$BIN/pop3d-checkpassword"
+		doctor -s -r "$EMPTY" -U daemon "$BIN/pop3d-checkpassword"
 		said 1 "error: $pattern"
 	done <<'T'
-nobody:*:19000:0:99999:7:::|User nobody has no password in /etc/shadow, or a locked
-nobody:$1$E1D66Nqu$rXjPAu3T9NMAyHq8HTcEV/:19000:0:99999:7::19001:|User nobody's account has expired
-nobody:$1$E1D66Nqu$rXjPAu3T9NMAyHq8HTcEV/:19000:0:10:7:5::|User nobody's password has expired
-|User nobody is not in /etc/shadow
+daemon:*:19000:0:99999:7:::|User daemon has no password in /etc/shadow, or a locked
+daemon:$1$E1D66Nqu$rXjPAu3T9NMAyHq8HTcEV/:19000:0:99999:7::19001:|User daemon's account has expired
+daemon:$1$E1D66Nqu$rXjPAu3T9NMAyHq8HTcEV/:19000:0:10:7:5::|User daemon's password has expired
+|User daemon is not in /etc/shadow
 T
 }
 
@@ -825,7 +825,7 @@ time.sleep(60)' "$MAIL/pop3d.lock" "$RECORD/locked" 3>&- &
 	find "$HOME_DIR" -printf '%p %T@ %C@ %s %m %U\n' | sort >"$RECORD/after"
 	same "$RECORD/before" "$RECORD/after"
 	grep -q 'F_OFD_GETLK' "$calls"
-	not grep 'flock(\|SETLK\|O_CREAT\|rename\|unlink\|link(\|mkdir' "$calls"
+	not grep 'flock(\|SETLK\|O_CREAT\|rename\|unlink\| link\|mkdir' "$calls"
 }
 
 @test "pop3d-doctor: nothing of a user's is opened but as that user, and read but in the sandbox" {
@@ -895,7 +895,8 @@ time.sleep(60)' "$MAIL/pop3d.lock" "$RECORD/locked" 3>&- &
 	maildir
 	said 1 "error: $MAIL: mail cannot be listed: "
 	echo hello | deliver pop3d.uidl
-	UNDER=(strace -f -qq -o /dev/null -e inject=pread64:error=EIO)
+	UNDER=(strace -f -qq -o /dev/null -P "$MAIL/pop3d.uidl"
+	    -e inject=pread64:error=EIO)
 	maildir
 	said 1 'error: pop3d.uidl: cannot read: ' \
 	    "error: $MAIL: the unique-ids cannot be made"
