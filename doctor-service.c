@@ -167,12 +167,16 @@ parse_bundled(struct service *s)
 void
 check_options(struct service *s)
 {
+	static const char bundled[] = "pop3d-checkpassword";
 	const char *name = s->options.program[0], *slash = strrchr(name, '/');
 
 	name = slash != NULL ? slash + 1 : name;
-	if (strcmp(name, "pop3d-checkpassword") == 0 ||
-	    strcmp(name, "pop3d-checkpassword-nss") == 0)
-		parse_bundled(s);
+	/* Or a build of it: -nss, -pam. */
+	if (strncmp(name, bundled, sizeof(bundled) - 1) != 0)
+		return;
+	parse_bundled(s);
+	if (strcmp(name + sizeof(bundled) - 1, "-pam") == 0 && s->pam == NULL)
+		s->pam = "";
 }
 
 void
@@ -583,12 +587,11 @@ check_tls(struct service *s)
 	const bool has_tls = has_flag(s, 's') || s->peer.has_tls;
 
 	policy = policy != NULL ? policy : "";
-	if (has_wrapper && *policy == '-') {
-		say(LEVEL_NOTE, "UCSPITLS is \"%s\", so STLS is not offered",
-		    policy);
+	if (has_wrapper && strcmp(policy, "-") == 0) {
+		say(LEVEL_NOTE, "UCSPITLS is \"-\", so STLS is not offered");
 		has_wrapper = false;
 	}
-	is_must = *policy == '!' && !has_tls;
+	is_must = strcmp(policy, "!") == 0 && !has_tls;
 	if (is_must && !has_wrapper)
 		say(LEVEL_ERROR,
 		    "UCSPITLS is \"!\": nobody may log in before STLS, but "

@@ -23,6 +23,7 @@
 int crypt_checksalt(const char *) __attribute__((weak));
 
 enum {
+	EXIT_MISUSE = 2, /* pop3d-checkpassword's, without a descriptor 3 */
 	FILE_OCTETS_MOST = 256 * 1024 * 1024,
 	HASH_OCTETS = 13, /* DES's; what is shorter is none */
 	SALT_INVALID = 1,
@@ -367,7 +368,7 @@ try_program(struct service *s)
 	char **words = s->options.program, **arguments, *rest = run.error,
 	     *line;
 	size_t n = 0;
-	int code;
+	bool is_right;
 
 	while (words[n] != NULL)
 		n++;
@@ -383,7 +384,7 @@ try_program(struct service *s)
 	    .path = s->program,
 	    .credentials = s->pam == NULL ? credentials : NULL,
 	    .credentials_octets = sizeof(credentials)};
-	code = run_program(&run);
+	is_right = run_program(&run) == (s->pam != NULL ? EXIT_MISUSE : 1);
 	free(arguments);
 	while ((line = strsep(&rest, "\n")) != NULL) {
 		if (strstr(line, " is malformed") != NULL) {
@@ -391,18 +392,17 @@ try_program(struct service *s)
 				say(LEVEL_WARNING,
 				    "%s. It is skipped; mend or remove it",
 				    line);
-		} else if (*line != '\0' && s->pam == NULL) {
+		} else if (*line != '\0' && !is_right) {
 			say(LEVEL_ERROR, "It says: %s", line);
 		}
 	}
 	say_rest(found.malformed, "malformed lines");
-	if (code == (s->pam != NULL ? 2 : 1))
+	if (is_right)
 		say(LEVEL_OK, "%s refuses strangers", s->program);
 	else
 		say(LEVEL_ERROR,
-		    "%s cannot check passwords (exit %d); see "
-		    "pop3d-checkpassword(8)",
-		    s->program, code);
+		    "%s cannot check passwords; see pop3d-checkpassword(8)",
+		    s->program);
 }
 
 /* Who may write to the passwd-file, and read it.  Returns false if the program

@@ -438,7 +438,7 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	is_verbose = strchr(o->flags, 'v') != NULL;
-	o->root = o->root != NULL ? o->root : "/var/empty";
+	o->root = o->root != NULL ? o->root : EMPTYDIR;
 	if (o->uid == 0)
 		o->uid = o->gid = GREETER_ID;
 	peer_find(&s.peer);

@@ -14,6 +14,10 @@
 #define LIBEXECDIR "/usr/local/libexec"
 #endif
 
+#ifndef EMPTYDIR
+#define EMPTYDIR "/var/empty"
+#endif
+
 #define NO_ID UINT32_MAX
 
 enum {

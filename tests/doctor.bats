@@ -109,8 +109,8 @@ elsewhere() {
 @test "pop3d-doctor: it takes pop3d's options, and two that pop3d will never have" {
 	local top=$BATS_TEST_DIRNAME/.. options
 
-	options=$(grep -o '"+[a-zA-Z:]*"' "$top/pop3d.c")
-	[ "$(grep -c '"+[a-zA-Z:]*"' "$top/pop3d.c")" = 1 ]
+	options=$(grep -o '"+ac[a-zA-Z:]*"' "$top/pop3d.c")
+	[ "$(wc -l <<<"$options")" = 1 ]
 	grep -F "$options" "$top/doctor.c"
 	grep -A 1 -F "$options" "$top/doctor.c" | grep '"M:U:"'
 	[[ $options != *[MU]* ]]
@@ -402,7 +402,7 @@ T
 	mkdir "$USERS"
 	chmod 700 "$USERS"
 	service
-	said 1 'error: It says: .*not a file' 'error: .*cannot check passwords \(exit 111\)'
+	said 1 'error: It says: .*not a file' 'error: .*cannot check passwords'
 }
 
 @test "pop3d-doctor: lines of the passwd-file that are malformed, in vain, or given twice" {
@@ -461,7 +461,7 @@ T
 	    'error: Only root can look at things as user 7112'
 	doctor -s -r "$EMPTY" "$BIN/pop3d-checkpassword"
 	[ -r /etc/shadow ] && [ "$(id -u)" != 0 ] ||
-	    said 1 'error: It says: .*/etc/shadow' 'error: .*cannot check passwords \(exit 111\)'
+	    said 1 'error: It says: .*/etc/shadow' 'error: .*cannot check passwords'
 }
 
 @test "pop3d-doctor: hashes and schemes that fit nothing, and old ones" {
@@ -894,6 +894,8 @@ time.sleep(60)' "$MAIL/pop3d.lock" "$RECORD/locked" 3>&- &
 	"${UNDER[@]}" true 2>/dev/null || skip "needs strace"
 	maildir
 	said 1 "error: $MAIL: mail cannot be listed: "
+	# For -P strace looks into a process that is not dumpable.
+	[ "$(id -u)" = 0 ] || return 0
 	echo hello | deliver pop3d.uidl
 	UNDER=(strace -f -qq -o /dev/null -P "$MAIL/pop3d.uidl"
 	    -e inject=pread64:error=EIO)
