@@ -25,12 +25,16 @@ set_address(struct peer *peer, const char *text)
 		return false;
 	octets = strcspn(text, strchr(text, ':') != NULL ? "%" : "");
 	(void)snprintf(peer->ip, sizeof(peer->ip), "%.*s", (int)octets, text);
+	/* One address, one form: ::ffff:192.0.2.1 is what a socket for both
+	 * kinds says. */
+	if (inet_pton(AF_INET6, peer->ip, &v6) == 1 &&
+	    IN6_IS_ADDR_V4MAPPED(&v6))
+		(void)inet_ntop(
+		    AF_INET, v6.s6_addr + 12, peer->ip, sizeof(peer->ip));
 	if (inet_pton(AF_INET, peer->ip, &v4) == 1)
 		peer->is_loopback = ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
 	else if (inet_pton(AF_INET6, peer->ip, &v6) == 1)
-		peer->is_loopback = IN6_IS_ADDR_LOOPBACK(&v6) ||
-				    (IN6_IS_ADDR_V4MAPPED(&v6) &&
-					v6.s6_addr[12] == IN_LOOPBACKNET);
+		peer->is_loopback = IN6_IS_ADDR_LOOPBACK(&v6);
 	else
 		peer->ip[0] = '\0';
 	return peer->ip[0] != '\0';
@@ -76,9 +80,10 @@ peer_set_proxied(struct peer *peer, const struct proxied *p)
 	char text[INET6_ADDRSTRLEN];
 
 	memcpy(peer->via, peer->ip, sizeof(peer->via));
-	peer->is_loopback = false;
-	if (p->is_local)
+	if (p->is_local) {
+		peer->is_loopback = false;
 		return 0;
+	}
 	(void)unsetenv("TCPLOCALHOST");
 	(void)unsetenv("TCPREMOTEHOST");
 	(void)unsetenv("TCPREMOTEINFO");
@@ -87,12 +92,13 @@ peer_set_proxied(struct peer *peer, const struct proxied *p)
 		if (p->octets > 0)
 			(void)inet_ntop(p->octets == 4 ? AF_INET : AF_INET6,
 			    p->addresses[i], text, sizeof(text));
-		if (setenv(names[i][0], text, 1) == -1)
+		(void)set_address(peer, text);
+		if (setenv(names[i][0], peer->ip, 1) == -1)
 			return -1;
-		(void)snprintf(peer->ip, sizeof(peer->ip), "%s", text);
 		(void)snprintf(text, sizeof(text), "%u", p->ports[i]);
 		if (setenv(names[i][1], text, 1) == -1)
 			return -1;
 	}
+	peer->is_loopback = false;
 	return 0;
 }

@@ -668,6 +668,11 @@ boundary() {
 	done
 }
 
+@test "DESIGN 7: an IPv4 address in the form of IPv6 is logged as IPv4" {
+	TCPREMOTEIP=::ffff:192.0.2.1 talk </dev/null >/dev/null
+	logged 'event=end user=- ip=192\.0\.2\.1 '
+}
+
 @test "DESIGN 3: what is no numeric address is unknown, and not loopback" {
 	for ip in localhost 127.1 '127.0.0.1 ' 127.0.0.1.example.org \
 	    '127.0.0.1,192.0.2.1' 0x7f.0.0.1 unknown '' \

@@ -106,10 +106,10 @@ guarded="auth.o checkpassword.o log.o passwd.o pop3d.o stream.o"
 @test "every option of the usage is in the manual, and the other way round" {
 	local letter
 
-	for letter in a c h l m n P r S s T t u v; do
+	for letter in a c h l m n P r S s T t u v x; do
 		grep -q "^\.It Fl $letter" "$BATS_TEST_DIRNAME/../man/pop3d.8"
 	done
-	[ "$(grep -c '^\.It Fl' "$BATS_TEST_DIRNAME/../man/pop3d.8")" = 14 ]
+	[ "$(grep -c '^\.It Fl' "$BATS_TEST_DIRNAME/../man/pop3d.8")" = 15 ]
 }
 
 @test "with musl the programs are static, but for the one that asks NSS" {

@@ -392,7 +392,7 @@ journal() {
 	local root=$BATS_TEST_TMPDIR/root file
 
 	need_root "to make a directory for another user"
-	mkdir -p "$root"/etc/{service,sv,xinetd.d,systemd/system,stunnel} \
+	mkdir -p "$root"/etc/{init.d,service,sv,xinetd.d,systemd/system,stunnel} \
 	    "$root"/{run/service,var/log}
 	cd "$CONTRIB/.."
 	sed -En '/^4\. /,/^6\. /s/^\t(cp|cat|ln|install) /\1 /p' INSTALL |
@@ -421,7 +421,8 @@ journal() {
 	local file
 
 	cd "$CONTRIB"
-	find . -type f | sed -e 's|^\./||' -e 's|/log/run$||' -e 's|/run$||' |
+	# make deb's own files are for nobody else.
+	find . -path ./debian -prune -o -type f -print | sed -e 's|^\./||' -e 's|/log/run$||' -e 's|/run$||' |
 	    sort -u >"$BATS_TEST_TMPDIR/files"
 	[ -s "$BATS_TEST_TMPDIR/files" ]
 	while read -r file; do

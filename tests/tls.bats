@@ -206,6 +206,18 @@ none_left() {
 	logged 'event=login user=joe ip=127\.0\.0\.1 mechanism=PLAIN tls=no '
 }
 
+@test "INSTALL: stunnel connect with protocol = proxy and -x: the client's address" {
+	need_root "stunnel has a user of its own"
+	PORT=10110
+	background tcpserver -HRl mail.example.org "$ADDRESS" 10110 \
+	    "$BIN/pop3d" -s -x
+	wait_for listening
+	stunnel connect.conf -e 's/^;\(protocol\)/\1/'
+	by_curl pop3s | grep -q '^body'
+	logged 'event=connect ip=127\.0\.0\.2 via=127\.0\.0\.1'
+	logged 'event=login user=joe ip=127\.0\.0\.2 mechanism=PLAIN tls=yes '
+}
+
 @test "INSTALL: stunnel protocol = pop3 with connect: stunnel's address, and no clear text either" {
 	PORT=10110
 	background tcpserver -HRl mail.example.org "$ADDRESS" 10110 \

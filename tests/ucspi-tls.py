@@ -12,7 +12,8 @@ reports the connection's environment as well.
 --report FILE: reports these octets instead, and goes on
 --vanish: ends when it is asked for TLS
 --stall: answers nothing
---rest FILE: keeps what the client has sent behind STLS, and ends
+--rest FILE: keeps what the client has sent behind STLS, up to a PASS secret,
+    and ends
 """
 import argparse
 import os
@@ -93,7 +94,12 @@ def main():
         return
     if args.rest:
         with open(args.rest, "wb") as file:
-            file.write(client.recv(65536, socket.MSG_DONTWAIT))
+            data = b""
+            while not data.endswith(b"PASS secret\r\n"):
+                data = client.recv(65536)
+                file.write(data)
+                if not data:
+                    break
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(args.certificate, args.key)
