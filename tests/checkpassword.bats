@@ -5,8 +5,8 @@
 
 bats_require_minimum_version 1.5.0
 
-# What is defined below again wins.
 load helper
+load accounts
 
 setup() {
 	gcov_setup
@@ -24,37 +24,6 @@ setup() {
 entries() {
 	rm -f "$users"
 	(umask 077 && printf '%s\n' "$@" >"$users")
-}
-
-# runs it with standard input on descriptor 3; sets status, fills out and err
-feed() {
-	status=0
-	"$CP" "${opts[@]}" "${program[@]}" 3<&0 </dev/null >"$out" 2>"$err" ||
-		status=$?
-}
-
-# name secret [challenge]
-attempt() {
-	feed < <(printf '%s\0%s\0%s\0' "$1" "$2" "${3-}")
-}
-
-# says what came instead of the exit code expected
-expect() {
-	[ "$status" -eq "$1" ] && return
-	echo "exit $status instead of $1"
-	cat -v "$out" "$err"
-	return 1
-}
-
-accepts() {
-	attempt "$@"
-	expect 0
-}
-
-refuses() {
-	attempt "$@"
-	expect 1
-	[ ! -s "$out" ]
 }
 
 hash_of() { # a method's hash of "tanstaaf"
@@ -96,36 +65,6 @@ as_ordinary() {
 	chmod 755 "$BATS_TEST_TMPDIR/ordinary"
 	[ ! -e "$users" ] || chmod 644 "$users"
 	CP=$BATS_TEST_TMPDIR/ordinary
-}
-
-need_root() {
-	[ "$(id -u)" -eq 0 ] || skip "needs root: $1"
-}
-
-# The machine's accounts and, in a mount namespace, one more called probe.
-# Arguments: hash or other secret, then shadow's dates (last:min:max:warn:inact:expire)
-account() {
-	need_root "private copies of /etc/passwd and /etc/shadow"
-	unshare -m true 2>"$err" || skip "no mount namespaces here"
-	local dir=$BATS_TEST_TMPDIR
-	{ cat /etc/passwd && echo "probe:x:4242:4243::/usr:/bin/probe"; } >"$dir/passwd"
-	{ cat /etc/group && echo "extra:x:4244:probe"; } >"$dir/group"
-	(umask 077 && echo "probe:$1:${2-19000:0:99999:7::}:" >"$dir/shadow")
-	cat >"$dir/inside" <<-'END'
-		#!/bin/sh
-		for file in passwd group shadow; do
-			mount --bind "$ACCOUNTS/$file" "/etc/$file" || exit 99
-		done
-		exec "$CHECKPASSWORD" "$@"
-	END
-	cat >"$dir/system" <<-'END'
-		#!/bin/sh
-		exec unshare -m sh "$ACCOUNTS/inside" "$@"
-	END
-	chmod +x "$dir/system"
-	export ACCOUNTS=$dir CHECKPASSWORD=${CHECKPASSWORD:-$CP}
-	CP=$dir/system
-	opts=()
 }
 
 @test "hash: yescrypt" { hash_serves yescrypt; }

@@ -479,6 +479,27 @@ S
 	unshare -m --propagation private sh "$RECORD/inside" "$@"
 }
 
+# forgotten PID TEXT ...: no eight octets of a text are left in that process.
+forgotten() {
+	python3 - "$@" <<'P'
+import sys
+pid, texts = sys.argv[1], [t.encode() for t in sys.argv[2:]]
+data = b""
+with open("/proc/%s/mem" % pid, "rb", buffering=0) as mem:
+    for line in open("/proc/%s/maps" % pid):
+        where, rights = line.split()[:2]
+        if rights.startswith("rw"):
+            begin, end = (int(n, 16) for n in where.split("-"))
+            mem.seek(begin)
+            data += mem.read(end - begin)
+# What must be there: the memory was read.
+assert b"pop3d" in data
+left = {t[i:i + 8] for t in texts for i in range(len(t) - 7)}
+left = sorted(part.decode() for part in left if part in data)
+sys.exit("process %s has: %s" % (pid, left) if left else 0)
+P
+}
+
 # What the tests of TRANSACTION and UPDATE share.
 
 # brief: a filter that hides the words behind -ERR, which are for people, and

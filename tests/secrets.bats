@@ -16,27 +16,6 @@ need_memory() {
 	plain_build "its memory is terabytes"
 }
 
-# forgotten PID TEXT ...: no eight octets of a text are left in that process.
-forgotten() {
-	python3 - "$@" <<'P'
-import sys
-pid, texts = sys.argv[1], [t.encode() for t in sys.argv[2:]]
-data = b""
-with open("/proc/%s/mem" % pid, "rb", buffering=0) as mem:
-    for line in open("/proc/%s/maps" % pid):
-        where, rights = line.split()[:2]
-        if rights.startswith("rw"):
-            begin, end = (int(n, 16) for n in where.split("-"))
-            mem.seek(begin)
-            data += mem.read(end - begin)
-# What must be there: the memory was read.
-assert b"pop3d" in data
-left = {t[i:i + 8] for t in texts for i in range(len(t) - 7)}
-left = sorted(part.decode() for part in left if part in data)
-sys.exit("process %s has: %s" % (pid, left) if left else 0)
-P
-}
-
 # after REPLIES LINE ...: the lines are sent in one segment; when there are so
 # many replies, nobody knows the secret any more.
 after() {
