@@ -41,13 +41,14 @@ all: $(PROGRAMS)
 pop3d: $(POP3D)
 	$(CC) $(LINKING) -o $@ $(POP3D) $(LDFLAGS)
 
-pop3d-checkpassword: checkpassword.o
-	$(CC) $(LINKING) -o $@ checkpassword.o $(LDFLAGS) $(LIBCRYPT) $(LIBMD)
+pop3d-checkpassword: checkpassword.o account.o
+	$(CC) $(LINKING) -o $@ checkpassword.o account.o $(LDFLAGS) \
+	    $(LIBCRYPT) $(LIBMD)
 
 # The same program, dynamic, whatever CC is: for accounts from NSS.
-pop3d-checkpassword-nss: checkpassword.c
-	$(NSS_CC) $(BASE) $(LINKING) -o $@ checkpassword.c $(LDFLAGS) \
-	    $(LIBCRYPT) $(LIBMD)
+pop3d-checkpassword-nss: checkpassword.c account.c account.h
+	$(NSS_CC) $(BASE) $(LINKING) -o $@ checkpassword.c account.c \
+	    $(LDFLAGS) $(LIBCRYPT) $(LIBMD)
 
 pop3d-passwd: passwd.o
 	$(CC) $(LINKING) -o $@ passwd.o $(LDFLAGS) $(LIBCRYPT)
@@ -60,6 +61,7 @@ pop3d-doctor: $(DOCTOR)
 	$(CC) $(BASE) -DVERSION='"$(VERSION)"' \
 	    -DLIBEXECDIR='"$(LIBEXECDIR)"' -DEMPTYDIR='"$(EMPTYDIR)"' -c -o $@ $<
 
+account.o checkpassword.o: account.h
 auth.o: command.h monitor.h peer.h pop3d.h proxy.h sandbox.h stream.h tls.h
 command.o: command.h peer.h pop3d.h stream.h tls.h
 doctor.o: doctor.h log.h peer.h pop3d.h stream.h tls.h

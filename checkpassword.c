@@ -5,7 +5,8 @@
  * becomes that user and executes its arguments.
  *
  * A process of its own, as whoever the monitor is (mostly root) until
- * become(). Standard input and output are the client's and are not touched.
+ * account_run(). Standard input and output are the client's and are not
+ * touched.
  */
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -13,7 +14,6 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <md5.h>
 #include <pwd.h>
@@ -26,25 +26,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "account.h"
+
 /* libxcrypt's, elsewhere NULL: 0 if a setting is one to make a hash with. */
 int crypt_checksalt(const char *) __attribute__((weak));
-
-#define INPUT_OCTETS 16384
-#define NO_ID UINT32_MAX
-
-enum { EXIT_REFUSED = 1, EXIT_MISUSE = 2, EXIT_USAGE = 100, EXIT_TEMP = 111 };
-
-struct credentials {
-	char *user, *secret, *challenge;
-};
-
-struct account {
-	char *hash, *plain; /* at most one of them, else nobody gets in */
-	const char *home, *shell;
-	uint32_t uid, gid;
-	char *text; /* the passwd-file, or NULL */
-	size_t text_octets;
-};
 
 /*
  * The time depends on the length of what is given, which the client knows,
@@ -104,30 +89,6 @@ find_mechanism(const char *name)
 	errx(EXIT_MISUSE, "AUTH_MECH: not a mechanism served here");
 }
 
-/*
- * Reads descriptor 3 to its end into input, which is all zeros, and closes
- * it. A challenge may lack its NUL, or be absent and is then "".
- */
-static void
-read_credentials(char *input, size_t size, struct credentials *cred)
-{
-	char *end = input, *limit = input + size - 1;
-	ssize_t n = 1;
-
-	while (end < limit && (n = read(3, end, (size_t)(limit - end))) > 0)
-		end += n;
-	if (n == -1 && errno != EBADF)
-		err(EXIT_TEMP, "descriptor 3");
-	if (n == -1 || end == limit)
-		errx(EXIT_MISUSE, "descriptor 3: not open, or too long");
-	close(3);
-	cred->user = input;
-	cred->secret = input + strlen(input) + 1;
-	if (cred->secret >= end || cred->secret + strlen(cred->secret) >= end)
-		errx(EXIT_MISUSE, "descriptor 3: not two strings and NULs");
-	cred->challenge = cred->secret + strlen(cred->secret) + 1;
-}
-
 /* Shorter than DES's 13 characters is no hash; `!` and `*` lock. */
 static bool
 is_hash(const char *secret)
@@ -181,31 +142,6 @@ secret_fits(const struct account *acct, const struct credentials *cred,
 	return fits && cred->secret[0] != '\0';
 }
 
-/*
- * A name that could end a field or a line, or leave the directory that a -h
- * pattern means, is nobody's.
- */
-static bool
-is_safe_name(const char *name)
-{
-	const char *at = strchr(name, '@');
-
-	return strchr("@.", name[0]) == NULL && strpbrk(name, "/:\n") == NULL &&
-	       (at == NULL || strchr(".", at[1]) == NULL);
-}
-
-/* Reads digits alone, below 2^32 - 1; of an empty text *id stays as it is. */
-static bool
-parse_id(const char *text, uint32_t *id)
-{
-	size_t digits = text != NULL ? strspn(text, "0123456789") : 0;
-	unsigned long long value = digits > 0 ? strtoull(text, NULL, 10) : 0;
-
-	if (digits > 0)
-		*id = (uint32_t)value;
-	return text != NULL && text[digits] == '\0' && value < NO_ID;
-}
-
 /* Takes from a passwd-file's line what stands there; false if malformed. */
 static bool
 parse_line(char *line, struct account *acct)
@@ -222,8 +158,8 @@ parse_line(char *line, struct account *acct)
 	if (field[5][0] != '\0')
 		acct->home = field[5];
 	acct->shell = field[6];
-	return field[0][0] != '\0' && parse_id(field[2], &acct->uid) &&
-	       parse_id(field[3], &acct->gid);
+	return field[0][0] != '\0' && account_parse_id(field[2], &acct->uid) &&
+	       account_parse_id(field[3], &acct->gid);
 }
 
 /* Reads a whole passwd-file into acct->text. */
@@ -254,7 +190,7 @@ load(const char *path, struct account *acct)
 static const char *
 lookup_file(const char *path, const char *user, struct account *acct)
 {
-	bool found = !is_safe_name(user);
+	bool found = !account_is_safe(user);
 	const char *decoy = NULL;
 	char *line, *next;
 
@@ -334,71 +270,15 @@ shadow(const struct passwd *pw, struct account *acct)
 static const char *
 lookup_system(const char *user, struct account *acct)
 {
-	const struct passwd *pw;
+	const struct passwd *pw = account_find(user, acct);
 	const char *decoy;
 
-	errno = 0;
-	pw = is_safe_name(user) ? getpwnam(user) : NULL;
-	if (pw == NULL && errno != 0 && errno != ENOENT && errno != ESRCH)
-		err(EXIT_TEMP, "getpwnam");
-	if (pw != NULL) {
+	if (pw != NULL)
 		acct->hash = pw->pw_passwd;
-		acct->home = pw->pw_dir;
-		acct->shell = pw->pw_shell;
-		acct->uid = pw->pw_uid;
-		acct->gid = pw->pw_gid;
-	}
 	decoy = shadow(pw, acct);
 	if (acct->hash != NULL && !is_hash(acct->hash))
 		acct->hash = NULL;
 	return decoy != NULL ? decoy : "$y$j9T$wGIrLWb1i8q7FBFmpvPYz/";
-}
-
-/*
- * Writes a -h pattern into out for a user: %u, %n, %d and %%. Returns false
- * where it does not fit, has another %, or wants a domain where there is none.
- */
-static bool
-expand(const char *pattern, const char *user, char *out, size_t size)
-{
-	const char *at = strchr(user, '@');
-
-	for (; *pattern != '\0'; pattern++) {
-		bool is_key = *pattern == '%' && *++pattern != '%';
-		const char *part = is_key ? user : pattern;
-		int max = is_key ? INT_MAX : 1, octets;
-
-		if (is_key && *pattern == 'n')
-			max = (int)strcspn(user, "@");
-		else if (is_key && *pattern == 'd' && at != NULL)
-			part = at + 1;
-		else if (is_key && *pattern != 'u')
-			return false;
-		octets = snprintf(out, size, "%.*s", max, part);
-		if (octets < 0 || (size_t)octets >= size)
-			return false;
-		out += octets;
-		size -= (size_t)octets;
-	}
-	return true;
-}
-
-/* Takes on the account's identity for good; groups: with all its groups. */
-static void
-become(const struct account *acct, const char *user, bool groups)
-{
-	uid_t uid = acct->uid;
-	gid_t gid = acct->gid;
-
-	if (geteuid() == 0 &&
-	    ((groups ? initgroups(user, gid) : setgroups(1, &gid)) == -1 ||
-		setgid(gid) == -1 || setuid(uid) == -1))
-		err(EXIT_TEMP, "%s: cannot drop privileges", user);
-	if (getuid() != uid || geteuid() != uid || getgid() != gid ||
-	    getegid() != gid)
-		errx(EXIT_TEMP, "%s: only root can become others", user);
-	if (setuid(0) != -1 || seteuid(0) != -1 || (gid && setgid(0) != -1))
-		errx(EXIT_TEMP, "%s: privileges came back", user);
 }
 
 int
@@ -420,37 +300,24 @@ main(int argc, char *argv[])
 		else if (opt == 'h')
 			home = optarg;
 		else
-			good &= opt == 'u' &&
-				parse_id(strsep(&optarg, ":"), &acct.uid) &&
-				parse_id(optarg, &acct.gid);
+			good &=
+			    opt == 'u' &&
+			    account_parse_id(strsep(&optarg, ":"), &acct.uid) &&
+			    account_parse_id(optarg, &acct.gid);
 	}
 	if (!good || optind == argc) {
 		fprintf(stderr, "usage: pop3d-checkpassword [-f file] "
 				"[-h home] [-u uid:gid] program [arg ...]\n");
 		return EXIT_USAGE;
 	}
-	read_credentials(input, sizeof(input), &cred);
-	acct.home = expand(home, cred.user, path, sizeof(path)) ? path : "";
+	account_read(input, sizeof(input), &cred);
+	acct.home =
+	    account_expand(home, cred.user, path, sizeof(path)) ? path : "";
 	decoy = file == NULL ? lookup_system(cred.user, &acct)
 			     : lookup_file(file, cred.user, &acct);
 	if (!secret_fits(&acct, &cred, mech, decoy))
 		exit(EXIT_REFUSED);
 	explicit_bzero(cred.secret, strlen(cred.secret));
-	/* refused as a wrong password is, lest strangers try root's here */
-	if (acct.uid == 0)
-		errx(EXIT_REFUSED, "%s: uid 0 is never served", cred.user);
-	if (acct.uid == NO_ID || acct.gid == NO_ID || acct.home[0] != '/')
-		errx(EXIT_TEMP, "%s: no uid, gid or absolute home", cred.user);
-	if (setenv("USER", cred.user, 1) == -1 ||
-	    setenv("HOME", acct.home, 1) == -1 ||
-	    setenv("SHELL", *acct.shell ? acct.shell : "/bin/sh", 1) == -1 ||
-	    (acct.home = getenv("HOME")) == NULL)
-		err(EXIT_TEMP, "environment");
-	if (acct.text != NULL)
-		explicit_bzero(acct.text, acct.text_octets);
-	become(&acct, cred.user, file == NULL);
-	if (chdir(acct.home) == -1)
-		err(EXIT_TEMP, "%s: %s", cred.user, acct.home);
-	execvp(argv[optind], argv + optind);
-	err(EXIT_TEMP, "%s", argv[optind]);
+	account_check(&acct, cred.user);
+	account_run(&acct, cred.user, file == NULL, argv + optind);
 }

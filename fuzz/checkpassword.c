@@ -50,6 +50,7 @@ fake_crypt(const char *secret, const char *setting)
 #define crypt fake_crypt
 int checkpassword_main(int argc, char *argv[]);
 #define main checkpassword_main
+#include "../account.c"
 #include "../checkpassword.c"
 #undef main
 #undef read
@@ -117,7 +118,7 @@ check_account(struct text file, const struct credentials *cred,
 	uint32_t ids[2] = {defaults->uid, defaults->gid};
 	const char *secret = acct->hash != NULL ? acct->hash : acct->plain;
 	struct text fields[7] = {0};
-	bool is_found = is_safe_name(cred->user) &&
+	bool is_found = account_is_safe(cred->user) &&
 			find_line(file, cred->user, fields, ids);
 
 	CHECK(acct->uid == ids[0] && acct->gid == ids[1]);
@@ -163,7 +164,7 @@ check_pattern(const char *pattern, const char *user, size_t size)
 {
 	char *text = malloc(size), key[] = "%?";
 	const char *at = strchr(user, '@');
-	bool is_whole = expand(pattern, user, text, size);
+	bool is_whole = account_expand(pattern, user, text, size);
 
 	if (is_whole && *pattern != '\0') {
 		CHECK(memchr(text, '\0', size) != NULL);
@@ -176,7 +177,7 @@ check_pattern(const char *pattern, const char *user, size_t size)
 	text = malloc(strlen(user) + 1);
 	for (int letter = 1; letter < 256; letter++) {
 		key[1] = (char)letter;
-		is_whole = expand(key, user, text, strlen(user) + 1);
+		is_whole = account_expand(key, user, text, strlen(user) + 1);
 		if (letter == 'u')
 			CHECK(is_whole && strcmp(text, user) == 0);
 		else if (letter == 'd' && at != NULL)
@@ -207,7 +208,7 @@ run(const char *path, struct text file, unsigned flags, const char *pattern)
 	if (code != 0)
 		return code;
 	explicit_bzero(input, sizeof(input));
-	read_credentials(input, sizeof(input), &cred);
+	account_read(input, sizeof(input), &cred);
 	CHECK(cred.user == input && cred.secret > cred.user);
 	CHECK(cred.challenge + strlen(cred.challenge) <= input + octets);
 	check_pattern(pattern, cred.user, flags / 8 + 1);
