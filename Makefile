@@ -11,12 +11,14 @@ EMPTYDIR = /var/empty
 
 # Static programs on musl where it is; CC=cc makes ordinary ones.
 CC = ./static-cc
-# For pop3d-checkpassword-nss, which must find NSS's shared libraries.
+# For what must find shared libraries when it runs: NSS's, PAM's modules.
 NSS_CC = cc
 INSTALL = install
 CFLAGS = -O2
 LIBCRYPT = -lcrypt
 LIBMD = -lmd
+# pop3d-checkpassword-pam is made where this and its header are; empty: not.
+LIBPAM = -lpam
 
 # Yours, last of all: CPPFLAGS, CFLAGS, LDFLAGS, or any of the above.
 -include config.mk
@@ -25,14 +27,16 @@ WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
 	-Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
 HARDENING = -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 LINKING = -pie -Wl,-z,relro,-z,now,-z,noexecstack
-BASE = -std=c11 -D_GNU_SOURCE $(WARNINGS) $(HARDENING) $(CPPFLAGS) $(CFLAGS)
+BASE = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
+	-DLIBEXECDIR='"$(LIBEXECDIR)"' -DEMPTYDIR='"$(EMPTYDIR)"' \
+	$(WARNINGS) $(HARDENING) $(CPPFLAGS) $(CFLAGS)
 
 POP3D = pop3d.o auth.o command.o index.o listing.o lock.o log.o maildir.o \
 	monitor.o peer.o proxy.o sandbox.o session.o stream.o tls.o uidl.o
 DOCTOR = doctor.o doctor-mail.o doctor-service.o doctor-users.o index.o \
 	listing.o lock.o maildir.o peer.o sandbox.o stream.o uidl.o
-PROGRAMS = pop3d pop3d-checkpassword pop3d-checkpassword-nss pop3d-passwd \
-	pop3d-doctor
+PROGRAMS = pop3d pop3d-checkpassword pop3d-checkpassword-nss \
+	pop3d-checkpassword-pam pop3d-passwd pop3d-doctor
 PAGES = man/pop3d.8 man/pop3d-checkpassword.8 man/pop3d-passwd.8 \
 	man/pop3d-doctor.8
 
@@ -50,6 +54,13 @@ pop3d-checkpassword-nss: checkpassword.c account.c account.h
 	$(NSS_CC) $(BASE) $(LINKING) -o $@ checkpassword.c account.c \
 	    $(LDFLAGS) $(LIBCRYPT) $(LIBMD)
 
+# Without libpam all else is made as with it.
+pop3d-checkpassword-pam: pam.c account.c account.h
+	if [ -n "$(LIBPAM)" ] && echo '#include <security/pam_appl.h>' | \
+	    $(NSS_CC) $(CPPFLAGS) -E - >/dev/null 2>&1; then \
+	    $(NSS_CC) $(BASE) $(LINKING) -o $@ pam.c account.c $(LDFLAGS) \
+	    $(LIBPAM); fi
+
 pop3d-passwd: passwd.o
 	$(CC) $(LINKING) -o $@ passwd.o $(LDFLAGS) $(LIBCRYPT)
 
@@ -58,8 +69,7 @@ pop3d-doctor: $(DOCTOR)
 
 .SUFFIXES: .c .o
 .c.o:
-	$(CC) $(BASE) -DVERSION='"$(VERSION)"' \
-	    -DLIBEXECDIR='"$(LIBEXECDIR)"' -DEMPTYDIR='"$(EMPTYDIR)"' -c -o $@ $<
+	$(CC) $(BASE) -c -o $@ $<
 
 account.o checkpassword.o: account.h
 auth.o: command.h monitor.h peer.h pop3d.h proxy.h sandbox.h stream.h tls.h
@@ -92,13 +102,16 @@ install: all
 	$(INSTALL) -m 755 pop3d pop3d-passwd pop3d-doctor $(DESTDIR)$(SBINDIR)
 	$(INSTALL) -m 755 pop3d-checkpassword pop3d-checkpassword-nss \
 	    $(DESTDIR)$(LIBEXECDIR)
+	[ ! -e pop3d-checkpassword-pam ] || $(INSTALL) -m 755 \
+	    pop3d-checkpassword-pam $(DESTDIR)$(LIBEXECDIR)
 	$(INSTALL) -m 644 $(PAGES) $(DESTDIR)$(MANDIR)/man8
 
 # The empty directory may be somebody else's, too, and stays.
 uninstall:
 	cd $(DESTDIR)$(SBINDIR) && rm -f pop3d pop3d-passwd pop3d-doctor
 	cd $(DESTDIR)$(LIBEXECDIR) && \
-	    rm -f pop3d-checkpassword pop3d-checkpassword-nss
+	    rm -f pop3d-checkpassword pop3d-checkpassword-nss \
+	    pop3d-checkpassword-pam
 	cd $(DESTDIR)$(MANDIR)/man8 && \
 	    rm -f pop3d.8 pop3d-checkpassword.8 pop3d-passwd.8 \
 	    pop3d-doctor.8
@@ -130,13 +143,15 @@ check:
 lint:
 	@sh tests/lint.sh
 
-# The same tests with the address and undefined-behaviour sanitizers.
+# The same tests with the address and undefined-behaviour sanitizers. The first
+# calls PAM's modules' crypt_r at address 0 if it does not see it at the start.
 asan:
 	@ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
 	UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1 \
 	sh tests/check.sh asan CC=cc HARDENING=-fPIE CPPFLAGS=-DINSTRUMENTED \
 	    CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined" \
-	    LDFLAGS="-fsanitize=address,undefined"
+	    LDFLAGS="-fsanitize=address,undefined" \
+	    LIBPAM="-lpam -Wl,--no-as-needed -lcrypt"
 
 # Every target in fuzz/, for so long; inputs that fail stay in build/fuzz.
 SECONDS = 20

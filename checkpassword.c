@@ -31,6 +31,12 @@
 /* libxcrypt's, elsewhere NULL: 0 if a setting is one to make a hash with. */
 int crypt_checksalt(const char *) __attribute__((weak));
 
+/* What -p is: a program of its own, where it is installed. */
+#ifndef LIBEXECDIR
+#define LIBEXECDIR "/usr/local/libexec"
+#endif
+#define PAM_PROGRAM LIBEXECDIR "/pop3d-checkpassword-pam"
+
 /*
  * The time depends on the length of what is given, which the client knows,
  * and within nanoseconds on the length of what is known.
@@ -294,7 +300,11 @@ main(int argc, char *argv[])
 	bool good = true;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "+f:h:u:")) != -1) {
+	while ((opt = getopt(argc, argv, "+f:h:p:u:")) != -1) {
+		if (opt == 'p') {
+			execv(PAM_PROGRAM, argv);
+			err(EXIT_TEMP, "-p: %s", PAM_PROGRAM);
+		}
 		if (opt == 'f')
 			file = optarg;
 		else if (opt == 'h')
@@ -306,8 +316,9 @@ main(int argc, char *argv[])
 			    account_parse_id(optarg, &acct.gid);
 	}
 	if (!good || optind == argc) {
-		fprintf(stderr, "usage: pop3d-checkpassword [-f file] "
-				"[-h home] [-u uid:gid] program [arg ...]\n");
+		fprintf(stderr, "usage: pop3d-checkpassword [-f file | "
+				"-p service] [-h home] [-u uid:gid] "
+				"program [arg ...]\n");
 		return EXIT_USAGE;
 	}
 	account_read(input, sizeof(input), &cred);

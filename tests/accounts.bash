@@ -2,6 +2,7 @@
 # What the tests of checkpassword programs share, after helper.  CP is the
 # program with its options in opts; it is to execute `program`.
 # What is defined here again wins.
+# shellcheck disable=SC2154 # CP, opts, program, out and err
 
 # runs it with standard input on descriptor 3; sets status, fills out and err
 feed() {

@@ -15,7 +15,11 @@ tree() {
 	cp -R "$top"/*.[ch] "$top/Makefile" "$top/static-cc" "$top/man" \
 	    "$BATS_TEST_TMPDIR/tree"
 	cd "$BATS_TEST_TMPDIR/tree" || return
-	make -s "$@"
+	"${MAKE:-make}" -s "$@"
+}
+
+need_libpam() {
+	[ -e /usr/include/security/pam_appl.h ] || skip "needs libpam0g-dev"
 }
 
 # hardened PROGRAM: what the kernel and the dynamic linker make of it.  Full
@@ -45,7 +49,7 @@ guarded="auth.o checkpassword.o log.o passwd.o pop3d.o stream.o"
 @test "make install and uninstall keep to DESTDIR and PREFIX" {
 	local root=$BATS_TEST_TMPDIR/root
 
-	tree PREFIX=/opt/pop3d DESTDIR="$root" install
+	tree LIBPAM= PREFIX=/opt/pop3d DESTDIR="$root" install
 	(cd "$root" && find . -type f) | sort >"$BATS_TEST_TMPDIR/files"
 	expect "$(printf '%s\n' ./opt/pop3d/libexec/pop3d-checkpassword \
 	    ./opt/pop3d/libexec/pop3d-checkpassword-nss \
@@ -60,6 +64,38 @@ guarded="auth.o checkpassword.o log.o passwd.o pop3d.o stream.o"
 	grep -q /opt/pop3d/libexec "$root/opt/pop3d/sbin/pop3d"
 	make -s PREFIX=/opt/pop3d DESTDIR="$root" uninstall
 	[ -z "$(find "$root" -type f)" ]
+	# With PAM there is one more.
+	need_libpam
+	make -s PREFIX=/opt/pop3d DESTDIR="$root" install
+	[ -x "$root/opt/pop3d/libexec/pop3d-checkpassword-pam" ]
+	[ "$(find "$root" -type f | wc -l)" = 8 ]
+	make -s PREFIX=/opt/pop3d DESTDIR="$root" uninstall
+	[ -z "$(find "$root" -type f)" ]
+}
+
+@test "pop3d-checkpassword-pam is made where libpam's header is, by either make, hardened, and alone needs libpam" {
+	local make
+
+	need_libpam
+	for make in make bmake; do
+		command -v $make >/dev/null || continue
+		rm -rf "$BATS_TEST_TMPDIR/tree"
+		MAKE=$make tree pop3d-checkpassword-pam pop3d-checkpassword-nss
+		hardened pop3d-checkpassword-pam
+		grep -q 'NEEDED.*libpam\.' elf
+		hardened pop3d-checkpassword-nss
+		not grep 'NEEDED.*libpam\.' elf
+	done
+	need_root "the header is hidden in a mount namespace"
+	unshare -m true || skip "no mount namespaces here"
+	for make in make bmake; do
+		command -v $make >/dev/null || continue
+		rm pop3d-checkpassword-pam
+		unshare -m sh -c 'mount -t tmpfs none /usr/include/security &&
+		    exec "$@"' sh $make -s pop3d-checkpassword-pam
+		[ ! -e pop3d-checkpassword-pam ]
+		$make -s pop3d-checkpassword-pam
+	done
 }
 
 @test "static programs are PIE, with full RELRO, nothing both writable and executable, no interpreter" {

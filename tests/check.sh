@@ -22,9 +22,13 @@ sh tests/install-needs.sh cc=gcc make=make bats=bats parallel=parallel \
 	/usr/lib/dovecot/pop3=dovecot-pop3d \
 	svscan=daemontools runsv=runit s6-svscan=s6 tcpsvd=ipsvd socat=socat \
 	systemd-socket-activate=systemd stunnel4=stunnel4 openssl=openssl \
-	ss=iproute2 /usr/share/doc/libevent-2.1-7/copyright=libevent-2.1-7
+	ss=iproute2 /usr/include/security/pam_appl.h=libpam0g-dev \
+	/usr/share/doc/libevent-2.1-7/copyright=libevent-2.1-7
 # Of these two, and xinetd, only one may be installed.
 sh tests/unpack.sh openbsd-inetd inetutils-inetd || :
+# Debian has PAM's modules in the folder of the machine's own libraries.
+sh tests/install-needs.sh \
+	"$(dirname "$(cc -print-file-name=libpam.so)")/security/pam_pwdfile.so=libpam-pwdfile"
 
 # Under valgrind only pop3d runs (see setup_suite.bash), and there is no sense
 # in the tests of other programs, in those that look at its processes by their

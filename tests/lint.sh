@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.." || exit 1
 sh tests/install-needs.sh gcc=gcc clang=clang clang-tidy=clang-tidy \
 	clang-format=clang-format cppcheck=cppcheck shellcheck=shellcheck \
 	mandoc=mandoc musl-gcc=musl-tools bmake=bmake \
-	/usr/include/crypt.h=libcrypt-dev /usr/include/md5.h=libmd-dev || exit 1
+	/usr/include/crypt.h=libcrypt-dev /usr/include/md5.h=libmd-dev \
+	/usr/include/security/pam_appl.h=libpam0g-dev || exit 1
 
 passed=0
 failed=0

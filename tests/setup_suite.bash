@@ -14,6 +14,9 @@ setup_suite() {
 	cp "$build/pop3d" "$build/pop3d-checkpassword" "$build/pop3d-passwd" \
 	    "$build/pop3d-doctor" \
 	    "$POP3D_BIN"
+	# Where there is no libpam it is not made.
+	[ ! -e "$build/pop3d-checkpassword-pam" ] ||
+	    cp "$build/pop3d-checkpassword-pam" "$POP3D_BIN"
 	[ "${POP3D_TOOL:-}" != valgrind ] || put_valgrind_before
 }
 
