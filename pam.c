@@ -30,7 +30,7 @@
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
 #endif
 
-enum { ABOVE = 10, GIVEN_MOST = 64 }; /* descriptors */
+enum { ABOVE = 10, GIVEN_MOST = 256 }; /* descriptors */
 
 /* What are 0 and 1 of the program, and which else were open from the start. */
 static int client[2];
