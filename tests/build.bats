@@ -68,7 +68,7 @@ guarded="auth.o checkpassword.o log.o passwd.o pop3d.o stream.o"
 	need_libpam
 	make -s PREFIX=/opt/pop3d DESTDIR="$root" install
 	[ -x "$root/opt/pop3d/libexec/pop3d-checkpassword-pam" ]
-	[ "$(find "$root" -type f | wc -l)" = 8 ]
+	[ "$(find "$root" -type f | wc -l)" = 10 ]
 	make -s PREFIX=/opt/pop3d DESTDIR="$root" uninstall
 	[ -z "$(find "$root" -type f)" ]
 }
