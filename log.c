@@ -24,6 +24,7 @@ enum {
 	LINE_OCTETS = 4096, /* at most PIPE_BUF: written whole or not at all */
 	LINE_RESERVE = 4,   /* no value uses it: a quote and the line's end */
 	WAIT_MSEC = 500,    /* for a reader that is behind */
+	TRIES = 3,	    /* where others take its room before us */
 	SYSLOG_FD = 10
 };
 
@@ -49,6 +50,28 @@ is_clients(void)
 	return false;
 }
 
+/*
+ * Many sessions wait for room in one pipe, and all but one of them would then
+ * block in their write, for as long as nobody reads.  So the pipe is opened
+ * anew, for us and what we start: its flags stay as they are for others.  It
+ * may be another user's; then it stays as it is.
+ */
+static void
+unblock(void)
+{
+	struct stat st;
+	int fd;
+
+	if (fstat(2, &st) == -1 || !S_ISFIFO(st.st_mode) ||
+	    (fcntl(2, F_GETFL) & O_NONBLOCK) != 0)
+		return;
+	fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd == -1)
+		return;
+	(void)dup2(fd, 2);
+	(void)close(fd);
+}
+
 bool
 log_open(bool to_syslog)
 {
@@ -57,6 +80,8 @@ log_open(bool to_syslog)
 	int fd;
 
 	use_stderr = !to_syslog && !is_client;
+	if (!is_client) /* a checkpassword program has it also with -l */
+		unblock();
 	if (use_stderr)
 		return is_client;
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -98,10 +123,29 @@ put(const char *text, bool is_value)
 		line[line_octets++] = '"';
 }
 
+/* A log that is not read must not stop a session: what cannot be written now
+ * is lost, and so is a line to a reader that is gone.  Once one was lost, the
+ * next ones wait no more, until one is written. */
+static void
+write_line(void)
+{
+	static int wait_msec = WAIT_MSEC;
+	struct pollfd fd = {use_stderr ? 2 : syslog_fd, POLLOUT, 0};
+	ssize_t n = -1;
+
+	for (int i = 0; i < TRIES && poll(&fd, 1, wait_msec) == 1; i++) {
+		n = use_stderr
+			? write(2, line, line_octets + 1)
+			: send(syslog_fd, line, line_octets, MSG_NOSIGNAL);
+		if (n != -1 || errno != EAGAIN)
+			break;
+	}
+	wait_msec = n == -1 ? 0 : WAIT_MSEC;
+}
+
 void
 log_event(const char *format, ...)
 {
-	struct pollfd fd = {.fd = 2, .events = POLLOUT};
 	char number[32];
 	va_list values;
 	int saved = errno;
@@ -137,12 +181,7 @@ log_event(const char *format, ...)
 	}
 	va_end(values);
 	line[line_octets] = '\n';
-	/* A log that is not read must not stop a session: what cannot be
-	 * written now is lost, and so is a line to a reader that is gone. */
-	if (!use_stderr)
-		(void)send(syslog_fd, line, line_octets, MSG_NOSIGNAL);
-	else if (poll(&fd, 1, WAIT_MSEC) == 1)
-		(void)!write(2, line, line_octets + 1);
+	write_line();
 	errno = saved;
 }
 
