@@ -141,9 +141,27 @@ log_message(const struct client *c, const char *event, size_t idx)
 	char text[DECIMAL_OCTETS];
 
 	if (flag(c, 'v'))
-		log_event("%s user=%s msgno=%llu uid=%s octets=%s", event,
+		log_event("%s user=%s msgno=%llu uid=%s octets=%s ip=%s", event,
 		    session.user, (unsigned long long)idx + 1, uid_text(idx),
-		    octets == OCTETS_UNKNOWN ? "" : decimal(octets, text));
+		    octets == OCTETS_UNKNOWN ? "" : decimal(octets, text),
+		    c->peer.ip);
+}
+
+/* What a poll costs is seen here; the octets are told if nothing need be
+ * read for that. */
+static void
+log_login(const struct client *c, int64_t begin)
+{
+	const struct index_header *known = &drop.index.header;
+	char text[DECIMAL_OCTETS];
+
+	log_event("login user=%s ip=%s mechanism=%s tls=%s messages=%llu "
+		  "octets=%s msec=%llu",
+	    session.user, c->peer.ip, session.mechanism,
+	    flag(c, 's') ? "yes" : "no", (unsigned long long)drop.count,
+	    drop.is_loaded || known->unsized > 0 ? ""
+						 : decimal(known->octets, text),
+	    (unsigned long long)(now_msec() - begin));
 }
 
 static void
@@ -425,11 +443,7 @@ session_run(struct client *c)
 		   maildir_open(&drop, c->peer.ip, holder) == -1) {
 		refuse_login(c, holder);
 	} else {
-		log_event(
-		    "login user=%s ip=%s mechanism=%s tls=%s messages=%llu",
-		    session.user, c->peer.ip, session.mechanism,
-		    flag(c, 's') ? "yes" : "no",
-		    (unsigned long long)drop.count);
+		log_login(c, begin);
 		reply_ok(&c->stream, "%zu messages", drop.count);
 		reason = command_loop(c, transaction_commands);
 		log_event("end user=%s ip=%s retrieved=%llu octets=%llu "

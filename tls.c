@@ -60,7 +60,7 @@ take_record(char *record)
 	if (strncmp(record, "SSL_", 4) != 0 ||
 	    (!has_value && record[octets] != '\0')) {
 		record[strcspn(record, "=")] = '\0';
-		log_event("error what=%s name=%s",
+		log_event("error what=%s entry=%s",
 		    "the TLS wrapper reports what is not taken", record);
 		return 0;
 	}

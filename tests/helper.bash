@@ -428,9 +428,10 @@ need_inject() {
 
 # with_syslog COMMAND ...: in a mount namespace of its own whose /dev/log
 # writes each datagram as a line to $RECORD/syslog; "none": there is no
-# /dev/log, "unread": one that is never read.
+# /dev/log, "unread": one that is never read.  SYSLOG_NETWORK=-n: and in a
+# network namespace.
 with_syslog() {
-	unshare -m --propagation private true 2>/dev/null ||
+	unshare -m ${SYSLOG_NETWORK:+"$SYSLOG_NETWORK"} --propagation private true 2>/dev/null ||
 	    skip "no mount namespace of our own for /dev/log"
 	cat >"$RECORD/listen" <<'P'
 import os, socket, sys
@@ -476,7 +477,7 @@ s.sendto(b"end", "/dev/log")'
 	wait $!
 fi
 S
-	unshare -m --propagation private sh "$RECORD/inside" "$@"
+	unshare -m ${SYSLOG_NETWORK:+"$SYSLOG_NETWORK"} --propagation private sh "$RECORD/inside" "$@"
 }
 
 # forgotten PID TEXT ...: no eight octets of a text are left in that process.

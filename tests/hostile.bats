@@ -119,7 +119,7 @@ policy() {
 	    SERVICE=imap USER=root LOGNAME=root HOME=/root SHELL=/bin/false \
 	    MAILDIR=/etc PROTO=UDP
 	served
-	logged 'event=login user=joe ip=- mechanism=USER tls=no messages=1$'
+	logged 'event=login user=joe ip=- mechanism=USER tls=no messages=1 '
 	TCPREMOTEIP=192.0.2.1 policy | expect 'no clear'
 	export SSL_PROTOCOL=''
 	served

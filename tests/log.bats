@@ -54,8 +54,51 @@ user_logged() {
 @test "DESIGN 7: the form of event=login" {
 	echo hello | deliver new/1
 	lines 'USER joe' 'PASS secret' QUIT | TCPREMOTEIP=2001:db8::1 talk -s
-	line_of login | expect \
-	    'pop3d: event=login user=joe ip=2001:db8::1 mechanism=USER tls=yes messages=1'
+	line_of login | sed 's/msec=[0-9]*$/msec=N/' | expect \
+	    'pop3d: event=login user=joe ip=2001:db8::1 mechanism=USER tls=yes messages=1 octets=- msec=N'
+}
+
+@test "DESIGN 7: a login tells the octets, where nothing need be read for that" {
+	echo hello | deliver cur/1:2,S
+	echo hello | deliver cur/2:2,S
+	# Nothing changed too lately to be trusted.
+	as_user python3 -B "$BATS_TEST_DIRNAME/oracle.py" settle "$MAIL"
+	echo STAT | session
+	echo STAT | session
+	sed -n 's/.*\(messages=.*\) msec=[0-9]*$/\1/p' "$LOG" |
+	    expect 'messages=2 octets=-
+messages=2 octets=14'
+}
+
+@test "DESIGN 7: the forms of -v: who has deleted my mail?" {
+	local uid
+
+	echo hello | deliver new/1700000001.M1.host
+	echo hello | deliver new/1700000002.M2.host
+	for ip in 192.0.2.1 2001:db8::2; do
+		lines 'USER joe' 'PASS secret' 'UIDL 1' 'RETR 1' 'DELE 1' QUIT |
+		    TCPREMOTEIP=$ip talk -c -v
+	done >"$RECORD/answers"
+	echo hello | deliver new/1700000003.M3.host
+	lines 'USER joe' 'PASS secret' 'RETR 1' QUIT |
+	    TCPREMOTEIP=192.0.2.4 talk -c -v
+	# The client's own name of what it misses.
+	uid=$(sed -n 's/^+OK 1 \(.*M2.host\)$/\1/p' "$RECORD/answers")
+	grep -a event=deleted "$LOG" | grep -aF "uid=$uid " | expect \
+	    'pop3d: event=deleted user=joe msgno=1 uid=1700000002.M2.host octets=7 ip=2001:db8::2'
+	line_of moved | expect \
+	    'pop3d: event=moved user=joe msgno=1 uid=1700000003.M3.host octets=7 ip=192.0.2.4'
+	grep -a event=retrieved "$LOG" | head -n 1 | expect \
+	    'pop3d: event=retrieved user=joe msgno=1 uid=1700000001.M1.host octets=7 ip=192.0.2.1'
+	# And all that was written has the page's form.
+	python3 "$BATS_TEST_DIRNAME/logdoc.py" \
+	    "$BATS_TEST_DIRNAME/../man/pop3d.8" log <"$LOG"
+}
+
+@test "pop3d(8), DIAGNOSTICS: has every event and key that the sources have" {
+	python3 "$BATS_TEST_DIRNAME/logdoc.py" \
+	    "$BATS_TEST_DIRNAME/../man/pop3d.8" sources \
+	    "$BATS_TEST_DIRNAME"/../*.c
 }
 
 @test "DESIGN 7: the form of event=end of a session" {
@@ -106,7 +149,7 @@ user_logged() {
 
 @test "DESIGN 7: -t by hand has no mechanism" {
 	echo QUIT | session
-	logged '^pop3d: event=login user=joe ip=- mechanism=- tls=no messages=0$'
+	logged '^pop3d: event=login user=joe ip=- mechanism=- tls=no messages=0 '
 }
 
 # Hostile names
@@ -253,6 +296,7 @@ served() {
 	greeter_command -c
 	lines 'USER joe' 'PASS no' 'USER joe' 'PASS secret' STAT QUIT \
 	    >"$RECORD/script"
+	[ -z "${QUICK:-}" ] || quick
 	# In the background, lest a session that hangs hold up the test.
 	"${POP3D[@]}" <"$RECORD/script" >"$RECORD/answers" 2>&"$LOGGER" 3>&- &
 	wait_for grep -q 'good bye' "$RECORD/answers"
@@ -283,6 +327,62 @@ log_pipe() {
 	served
 }
 
+@test "DESIGN 7: nor does one that fills up just before it is written" {
+	log_pipe full
+	# The monitor is told that there is room.
+	need_strace
+	QUICK=1 served
+	grep -q 'POLLOUT' "$RECORD/delays"
+}
+
+@test "DESIGN 7: a full log pipe holds up one line of a session, not every one" {
+	echo hello | deliver new/1
+	log_pipe full
+	greeter_command -c -v
+	{
+		lines 'USER joe' 'PASS secret'
+		yes $'RETR 1\r' | head -n 200
+		lines QUIT
+	} >"$RECORD/script"
+	# 100 s if each waited half a second.
+	timeout 30 "${POP3D[@]}" <"$RECORD/script" >"$RECORD/answers" \
+	    2>&"$LOGGER" 3>&-
+	grep -c '^hello' "$RECORD/answers" | expect 200
+}
+
+@test "DESIGN 7: a full log pipe holds up no checkpassword program" {
+	log_pipe full
+	# It complains of each bad line.
+	{
+		yes bad | head -n 100
+		echo 'joe:{PLAIN}secret'
+	} >"$RECORD/users"
+	program <<'P'
+exec "$POP3D_BIN/pop3d-checkpassword" -f "$RECORD/users" \
+    -u "$TEST_UID:$TEST_GID" -h "$HOME_DIR" "$@"
+P
+	greeter_command -c
+	# Which would be ended after a minute.
+	lines 'USER joe' 'PASS secret' QUIT | "${POP3D[@]}" \
+	    2>&"$LOGGER" 3>&- | tr -d '\r' | forms | expect '+OK
++OK
++OK
++OK'
+}
+
+@test "DESIGN 7: the flags of a log pipe stay as they are for others" {
+	mkfifo "$RECORD/pipe"
+	exec {READER}<>"$RECORD/pipe"
+	greeter_command -c -m "$MAIL"
+	LOG=$RECORD/pipe start_server "${POP3D[@]}"
+	connect
+	login
+	# O_NONBLOCK is 04000.
+	grep -E '^flags:.*[4-7][0-7]{3}$' "/proc/$MONITOR/fdinfo/2"
+	grep -E '^flags:.*[4-7][0-7]{3}$' "/proc/$SESSION/fdinfo/2"
+	grep -E '^flags:.*[0-3][0-7]{3}$' "/proc/${SERVERS[0]}/fdinfo/2"
+}
+
 @test "DESIGN 7: a log on a full disk does not hurt a session" {
 	[ -c /dev/full ] || skip "needs /dev/full"
 	log_full
@@ -305,6 +405,9 @@ log_full() {
 }
 
 # Syslog
+
+# In a network of its own a socket queues no more than ten datagrams.
+SYSLOG_NETWORK=-n
 
 one_login() {
 	need_root "a /dev/log of our own"
@@ -391,7 +494,7 @@ end'
 @test "DESIGN 7: a syslog that nobody reads does not hurt a session" {
 	one_login -l -v
 	echo hello | deliver new/1
-	# More lines than a datagram socket queues.
+	# More lines than the socket queues.
 	{
 		lines 'USER joe' 'PASS secret'
 		yes $'RETR 1\r' | head -n 600
@@ -400,4 +503,56 @@ end'
 	with_syslog unread "$RECORD/speak" "${POP3D[@]}"
 	grep -c '^hello' "$RECORD/answers" | expect 600
 	tail -n 1 "$RECORD/answers" | grep '^+OK'
+}
+
+@test "DESIGN 7: no line of a burst is lost to a syslog that reads" {
+	one_login -l -v
+	for i in {1..300}; do
+		echo hello >"$MAIL/cur/$i:2,S"
+	done
+	own
+	{
+		lines 'USER joe' 'PASS secret'
+		printf 'DELE %d\r\n' {1..300}
+		lines QUIT
+	} >"$RECORD/script"
+	with_syslog read "$RECORD/speak" "${POP3D[@]}"
+	grep -c 'event=deleted user=joe ' "$RECORD/syslog" | expect 300
+}
+
+@test "DESIGN 7: a syslog that is restarted loses a session's lines, hurts none, and has those of the next" {
+	one_login -l
+	# Like a daemon: a new socket, the old one gone with its process.
+	cat >"$RECORD/restart" <<'S'
+#!/bin/bash
+set -e
+coproc SESSION { exec "$@"; }
+in=${SESSION[1]} out=${SESSION[0]}
+printf 'USER joe\r\nPASS secret\r\n' >&"$in"
+for _ in 1 2 3; do read -r -t 20 -u "$out" line; done
+[[ $line == +OK* ]]
+python3 -c 'import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.sendto(b"end", "/dev/log")'
+rm /dev/log
+printf 'NOOP\r\n' >&"$in"
+read -r -t 20 -u "$out" line
+[[ $line == +OK* ]]
+until [ -e "$RECORD/first" ]; do
+	mv "$RECORD/syslog" "$RECORD/first" && break
+done
+python3 "$RECORD/listen" "$RECORD" read <>"$RECORD/hold" >&2 &
+until [ -e "$RECORD/syslog" ]; do sleep 0.02; done
+printf 'QUIT\r\n' >&"$in"
+read -r -t 20 -u "$out" line
+[[ $line == +OK* ]]
+printf '%s' "$line" >"$RECORD/answer"
+exec "$RECORD/speak" "$@"
+S
+	chmod 755 "$RECORD/restart"
+	with_syslog read "$RECORD/restart" "${POP3D[@]}"
+	answered_well
+	grep '^+OK good bye' "$RECORD/answer"
+	grep -c 'event=' "$RECORD/first" | expect 1
+	grep -c 'event=' "$RECORD/syslog" | expect 3
 }

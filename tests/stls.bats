@@ -344,9 +344,9 @@ c' 'SSL_PROTOCOL=TLSv1.3' '' >"$RECORD/report"
 	    "$RECORD/lines"
 	not grep -x PATH=/tmp "$RECORD/lines"
 	for name in LD_PRELOAD PATH SSL_lower ssl_X SSL_X-Y TLS MAILDIR; do
-		logged "event=error what=\"the TLS wrapper .*\" name=$name\$"
+		logged "event=error what=\"the TLS wrapper .*\" entry=$name\$"
 	done
-	logged 'event=error what="the TLS wrapper .*" name=-$'
+	logged 'event=error what="the TLS wrapper .*" entry=-$'
 }
 
 @test "DESIGN 2: a report without an end is a handshake that failed" {
