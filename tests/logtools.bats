@@ -10,9 +10,14 @@ setup() {
 	CONTRIB=$BATS_TEST_DIRNAME/../contrib
 	# The secret says how it ends: secret, or an exit code, or by a signal.
 	program <<'P'
-how=$(tr '\0' '\n' <&3 | tail -n 2 | head -n 1)
+given=$(tr '\0' '\n' <&3)
+how=$(printf "%s\n" "$given" | sed -n "\$p")
 case $how in
-secret) become "$@" ;;
+secret)
+	NAME=$(printf '%s\n' "$given" | sed -n 1p)
+	export NAME
+	become sh -c 'USER=$NAME exec "$@"' sh "$@"
+	;;
 killed) kill -9 $$ ;;
 *) exit "$how" ;;
 esac
@@ -197,8 +202,14 @@ counts() {
 	    "$forged" 2 "$forged" 111
 	# Whoever has such a name may log in, or find the maildrop in use.
 	login_as "$forged" 192.0.2.1
-	[ "$(grep -c event=failure "$LOG")" = 14 ]
+	[ "$(grep -c "^pop3d: event=failure" "$LOG")" = 14 ]
 	tai64n
+	# Nor what other programs say of such a name.
+	for other in 'sshd[1]: Invalid user ' 'sshd: ' 'host sshd: ' \
+	    'host mail.info sshd[1]: ' 'host pop3d: ' '"' 'x='; do
+		echo "Nov 25 02:40:00 ${other}pop3d: $forged"
+	done >"$RECORD/others"
+	banned "$RECORD/others" | expect_none
 	for file in "$LOG" "$CURRENT"; do
 		counts "$file" | expect '12 192.0.2.1'
 	done
@@ -282,4 +293,205 @@ logger_bans() {
 	hear '^\+OK'
 	wait_for grep -q '^pop3d: event=end user=joe ' "$LOG"
 	[ "$(wc -l <"$LOG")" = 1 ]
+}
+
+# pop3d-report
+
+# A day: three users, one of them often and for nothing, and failures.
+a_day() {
+	for i in 1 2 3; do
+		echo hello | deliver "new/170000000$i.M$i.host"
+	done
+	login_as joe 192.0.2.1 'RETR 1' 'RETR 2' 'DELE 1'
+	for _ in 1 2; do
+		login_as ann 2001:db8::2 STAT
+	done
+	login_as 'b "b\x' 192.0.2.3 'RETR 1'
+	IP=192.0.2.9 attempt joe 1 'x ip=192.0.2.66' 1 'x ip=192.0.2.66' 111
+	IP=2001:db8::9 attempt 'event=login user=eve octets=999 msec=999' 1
+	IP=192.0.2.4 attempt
+} >/dev/null
+
+# tidy: a report without what differs from run to run.
+tidy() {
+	sed -E -e 's/^pop3d, from .* to .*$/pop3d/' \
+	    -e '/^Slowest opens/,/^Users/s/^ *[0-9]+ ( +[0-9]+  [0-9])/MSEC\1/'
+}
+
+# What is to be said of a_day.
+THE_DAY='pop3d
+
+           4  logins, of 3 users
+           4  failures, from 2 addresses: password 3, temporary 1
+           3  connections without a login
+           4  sessions ended: quit 4
+           3  messages retrieved
+           1  messages deleted
+          21  octets sent
+           0  errors
+
+Failures by address
+
+  failures     names  address
+         3         2  192.0.2.9
+         1         1  2001:db8::9
+
+Octets by user
+
+          octets  retrieved   deleted  user
+              14          2         1  joe
+               7          1         0  "b \x22b\x5cx"
+               0          0         0  ann
+
+Slowest opens
+
+      msec  messages  address                                  user'
+THE_POLLS='Users polling most
+
+    logins      idle  user
+         2         2  ann
+         1         0  "b \x22b\x5cx"
+         1         0  joe'
+
+# reported REPORT-ARGUMENT ...: says what a_day was.
+reported() {
+	"$CONTRIB/pop3d-report" "$@" | tidy >"$RECORD/report"
+	sed '/^ *msec /q' "$RECORD/report" | expect "$THE_DAY"
+	sed -n '/^Users/,$p' "$RECORD/report" | expect "$THE_POLLS"
+	sed -n '/^ *msec /,/^$/p' "$RECORD/report" |
+	    sed -E '1d;/^$/d;s/^ *(MSEC|[0-9]+) +//' | LC_ALL=C sort |
+	    expect '2  192.0.2.3                                "b \x22b\x5cx"
+2  2001:db8::2                              ann
+2  2001:db8::2                              ann
+3  192.0.2.1                                joe'
+}
+
+@test "INSTALL: pop3d-report: standard error as it is, as files and on standard input" {
+	a_day
+	reported "$LOG"
+	reported <"$LOG"
+	# A name that awk might take for something else.
+	mkdir "$RECORD/x=1"
+	cp "$LOG" "$RECORD/x=1/day=2"
+	cd "$RECORD"
+	reported x=1/day=2
+	# In parts.
+	head -n 5 "$LOG" >"$RECORD/one"
+	tail -n +6 "$LOG" >"$RECORD/-two"
+	reported one -two
+}
+
+@test "INSTALL: pop3d-report: with the stamps of multilog, and of tai64nlocal" {
+	a_day
+	tai64n
+	reported "$CURRENT"
+	tai64nlocal <"$CURRENT" | TZ=UTC reported
+	TZ=UTC tai64nlocal <"$CURRENT" >"$RECORD/local"
+	# What it makes of the stamps is right, and can be asked for.
+	"$CONTRIB/pop3d-report" "$CURRENT" | head -n 1 | expect "pop3d, from $(
+		sed -n '1s/\..*//p' "$RECORD/local"
+	) to $(sed -n '$s/\..*//p' "$RECORD/local")"
+	reported -d "$(cut -c 1-10 "$RECORD/local" | head -n 1)" "$CURRENT"
+	"$CONTRIB/pop3d-report" -d 2000-01-01 "$CURRENT" |
+	    grep -x '           0  logins, of 0 users'
+}
+
+@test "INSTALL: pop3d-report: any awk says the same" {
+	local awk
+
+	a_day
+	tai64n
+	"$CONTRIB/pop3d-report" "$CURRENT" >"$RECORD/first"
+	mkdir "$RECORD/bin"
+	for awk in mawk gawk 'busybox awk'; do
+		command -v "${awk% *}" >/dev/null || continue
+		printf '#!/bin/sh\nexec %s "$@"\n' "$awk" >"$RECORD/bin/awk"
+		chmod 755 "$RECORD/bin/awk"
+		PATH=$RECORD/bin:$PATH "$CONTRIB/pop3d-report" "$CURRENT" |
+		    same "$RECORD/first" -
+	done
+}
+
+@test "INSTALL: pop3d-report: syslog by rsyslog and busybox, and what journalctl prints" {
+	IP=192.0.2.1
+	echo hello | deliver cur/1:2,S
+	for kind in rsyslog busybox 'journal -l' journal; do
+		# shellcheck disable=SC2086 # an option is another word
+		set -- $kind
+		[ "$kind" = journal ] || set -- "$1" -l
+		{
+			plain_lines joe 1 | grep -v QUIT
+			plain_lines joe secret | grep -v QUIT
+			lines 'RETR 1' QUIT
+		} | through "$@"
+		"$CONTRIB/pop3d-report" "$RECORD/syslog" >"$RECORD/report"
+		grep -x '           1  failures, from 1 addresses: password 1' \
+		    "$RECORD/report"
+		grep -x '           1  logins, of 1 users' "$RECORD/report"
+		grep -x '               7          1         0  joe' "$RECORD/report"
+		"$CONTRIB/pop3d-report" -d "$(date '+%b %e')" "$RECORD/syslog" |
+		    grep '^pop3d, from ... [ 0-9][0-9] ..:..:.. to '
+		[ "$1" != journal ] || for form in short-iso short-precise \
+		    short-full cat; do
+			TZ=UTC journalctl -q -D "$RECORD/journal" -t pop3d \
+			    -o "$form" |
+			    "$CONTRIB/pop3d-report" |
+			    grep -x '           1  logins, of 1 users' ||
+			    [ "$form/$#" = cat/2 ]
+		done
+		rm -rf "${RECORD:?}"/*
+	done
+}
+
+@test "INSTALL: pop3d-report: lines of others, cut lines and hostile ones derail nothing" {
+	local lie='event=end user=joe ip=192.0.2.1 retrieved=1 octets=1 deleted=9 left=0 seconds=0 reason=quit'
+
+	a_day
+	cp "$LOG" "$RECORD/day"
+	{
+		# What others were told.
+		echo "Nov 25 02:50:04 host sshd[1]: Invalid user pop3d: $lie"
+		echo "tcpserver: status: pop3d: $lie"
+		echo "Nov 25 02:50:04 host x=pop3d[1]: $lie"
+		printf 'Nov 25 \033[2J pop3d[1]: %s\n' "$lie"
+		echo "notpop3d: $lie"
+		head -c 5000 /dev/urandom
+		echo
+	} >>"$RECORD/day"
+	reported "$RECORD/day"
+	# What pop3d never writes.
+	{
+		echo "pop3d: $lie user=ann"
+		echo "pop3d: ${lie%deleted*}"
+		echo "pop3d: event=end user=\"joe${lie#*user=joe}"
+		printf 'pop3d: event=login user="\033[2J" msec=9\n'
+		echo 'pop3d: event=login user=joe user=joe'
+		echo 'pop3d: event=login "joe"'
+	} >>"$RECORD/day"
+	"$CONTRIB/pop3d-report" "$RECORD/day" | tidy >"$RECORD/report"
+	grep -vx '           6  lines cut or damaged, not counted' \
+	    "$RECORD/report" >"$RECORD/rest"
+	"$CONTRIB/pop3d-report" "$LOG" | tidy | same "$RECORD/rest" -
+}
+
+@test "INSTALL: pop3d-report: usage" {
+	local code=0
+
+	"$CONTRIB/pop3d-report" -h | grep '^pop3d-report \[-h\]'
+	[ "$("$CONTRIB/pop3d-report" -h | wc -l)" -gt 20 ]
+	"$CONTRIB/pop3d-report" -n x 2>"$RECORD/usage" || code=$?
+	[ "$code" = 100 ]
+	grep '^usage: ' "$RECORD/usage"
+	code=0
+	"$CONTRIB/pop3d-report" /none 2>"$RECORD/usage" || code=$?
+	[ "$code" = 111 ]
+	a_day
+	"$CONTRIB/pop3d-report" -n 1 "$LOG" >"$RECORD/report"
+	sed -n '/^Octets/,/^Slow/p' "$RECORD/report" | expect 'Octets by user
+
+          octets  retrieved   deleted  user
+              14          2         1  joe
+
+Slowest opens'
+	sed -n '/msec/,/Users/p' "$RECORD/report" | wc -l | expect 4
 }
