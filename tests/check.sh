@@ -22,6 +22,9 @@ sh tests/install-needs.sh cc=gcc make=make bats=bats parallel=parallel \
 	/usr/lib/dovecot/pop3=dovecot-pop3d \
 	svscan=daemontools runsv=runit s6-svscan=s6 tcpsvd=ipsvd socat=socat \
 	systemd-socket-activate=systemd stunnel4=stunnel4 openssl=openssl \
+	fail2ban-regex=fail2ban logrotate=logrotate rsyslogd=rsyslog \
+	busybox=busybox mawk=mawk gawk=gawk \
+	/usr/lib/python3/dist-packages/systemd/journal.py=python3-systemd \
 	ss=iproute2 /usr/include/security/pam_appl.h=libpam0g-dev \
 	/usr/share/doc/libevent-2.1-7/copyright=libevent-2.1-7
 # Of these two, and xinetd, only one may be installed.

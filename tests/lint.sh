@@ -72,7 +72,7 @@ lint "cppcheck" cppcheck --quiet --enable=warning,style,performance,portability 
 	--suppress=variableScope --error-exitcode=1 \
 	--std=c11 -D_GNU_SOURCE -D__linux__ ./*.c bench
 lint "shellcheck" sh -c 'shellcheck tests/*.sh tests/*.bash static-cc .ci/run \
-	    contrib/*.sh contrib/*/run contrib/*/log/run &&
+	    contrib/*.sh contrib/*/run contrib/*/log/run contrib/pop3d-report &&
 	shellcheck -x bench/*.sh fuzz/*.sh &&
 	shellcheck contrib/debian/pop3d.p* contrib/init/rc.local &&
 	shellcheck -s sh -e SC1008,SC2034,SC2154 contrib/openrc/pop3d &&

@@ -180,6 +180,21 @@ counts() {
 	banned "$LOG" | expect_none
 }
 
+@test "INSTALL: fail2ban: a greeter that was taken over counts" {
+	local fd
+
+	build_inject
+	need_inject
+	serve
+	printf '\0\0joe' >"$RECORD/message"
+	for fd in "/proc/$GREETER/fd"/*; do
+		[ "${fd##*/}" -le 2 ] || break
+	done
+	"$INJECT" "$GREETER" sendto "${fd##*/}" "@$RECORD/message" 5 0x4000
+	wait_for grep -q reason=greeter "$LOG"
+	banned "$LOG" | expect 127.0.0.1
+}
+
 @test "INSTALL: fail2ban: a login that is right bans nobody" {
 	echo hello | deliver new/1
 	login_as joe 192.0.2.1 'RETR 1' 'DELE 1'
@@ -494,4 +509,34 @@ reported() {
 
 Slowest opens'
 	sed -n '/msec/,/Users/p' "$RECORD/report" | wc -l | expect 4
+}
+
+@test "INSTALL: multilog under tcpserver, and who has deleted joe's mail" {
+	local main=$RECORD/multilog
+
+	echo hello | deliver new/1700000001.M1.host
+	# The lines of INSTALL.
+	sed -n '/^\t#!\/bin\/sh$/,/^\texec multilog /s/^\t//p' \
+	    "$BATS_TEST_DIRNAME/../INSTALL" |
+	    sed "s|/var/log/pop3d|$main|" >"$RECORD/run"
+	grep -F "exec multilog t " "$RECORD/run"
+	sed -n 's/^\t\(cat .*event=deleted.*\)/\1/p' \
+	    "$BATS_TEST_DIRNAME/../INSTALL" |
+	    sed "s|/var/log/pop3d|$main|" >"$RECORD/who"
+	grep -F "$main" "$RECORD/who"
+	mkfifo "$RECORD/pipe"
+	sh "$RECORD/run" <"$RECORD/pipe" 3>&- &
+	SERVERS+=($!)
+	greeter_command -v -m "$MAIL"
+	LOG=$RECORD/pipe start_server "${POP3D[@]}"
+	dial
+	hear '^\+OK '
+	say 'USER joe' 'PASS secret' 'DELE 1' QUIT
+	for want in password messages deleted 'good bye'; do
+		hear "$want"
+	done
+	wait_for grep -q event=end "$main/current"
+	sh "$RECORD/who" >"$RECORD/answer"
+	grep -E '^20[0-9-]{8} [0-9:.]{18} pop3d: event=deleted user=joe msgno=1 uid=1700000001.M1.host octets=- ip=127.0.0.1$' \
+	    "$RECORD/answer"
 }
