@@ -371,6 +371,7 @@ P
 }
 
 @test "DESIGN 7: the flags of a log pipe stay as they are for others" {
+	need_root "to look into a session"
 	mkfifo "$RECORD/pipe"
 	exec {READER}<>"$RECORD/pipe"
 	greeter_command -c -m "$MAIL"
@@ -527,7 +528,8 @@ end'
 #!/bin/bash
 set -e
 coproc SESSION { exec "$@"; }
-in=${SESSION[1]} out=${SESSION[0]}
+# Of its own bash forgets them when it ends.
+exec {in}>&"${SESSION[1]}" {out}<&"${SESSION[0]}"
 printf 'USER joe\r\nPASS secret\r\n' >&"$in"
 for _ in 1 2 3; do read -r -t 20 -u "$out" line; done
 [[ $line == +OK* ]]

@@ -65,13 +65,17 @@ tai64n() {
 	CURRENT=$RECORD/main/current
 }
 
+# In a pipeline a test cannot skip.
+need_logger() {
+	need_root "a /dev/log of our own"
+	unshare -m -n --propagation private true 2>/dev/null ||
+	    skip "no mount namespace of our own for /dev/log"
+}
+
 # with_logger KIND COMMAND ...: in a mount namespace of its own with a real
 # daemon behind /dev/log, which writes to $RECORD/syslog; busybox, rsyslog or
 # journal.  For the last, journald's directory is $RECORD/journal.
 with_logger() {
-	need_root "a /dev/log of our own"
-	unshare -m -n --propagation private true 2>/dev/null ||
-	    skip "no mount namespace of our own for /dev/log"
 	cat >"$RECORD/rsyslog.conf" <<S
 module(load="imuxsock" SysSock.Name="/dev/log")
 *.* action(type="omfile" file="$RECORD/syslog" template="RSYSLOG_TraditionalFileFormat")
@@ -245,10 +249,12 @@ P
 }
 
 @test "INSTALL: fail2ban: the same in syslog, by rsyslog" {
+	need_logger
 	logger_bans rsyslog -l
 }
 
 @test "INSTALL: fail2ban: the same in syslog, by busybox" {
+	need_logger
 	logger_bans busybox -l
 }
 
@@ -261,6 +267,7 @@ logger_bans() {
 }
 
 @test "INSTALL: fail2ban: the same in the journal, by standard error and by syslog" {
+	need_logger
 	for option in -v -l; do
 		logger_bans journal "$option"
 		fail2ban-regex -o ip \
@@ -428,6 +435,7 @@ reported() {
 }
 
 @test "INSTALL: pop3d-report: syslog by rsyslog and busybox, and what journalctl prints" {
+	need_logger
 	IP=192.0.2.1
 	echo hello | deliver cur/1:2,S
 	for kind in rsyslog busybox 'journal -l' journal; do
