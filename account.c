@@ -11,6 +11,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,9 @@ account_read(char *input, size_t size, struct credentials *cred)
 	char *end = input, *limit = input + size - 1;
 	ssize_t n = 1;
 
+	/* A warning that nobody can take, or no file, must not be the end. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	while (end < limit && (n = read(3, end, (size_t)(limit - end))) > 0)
 		end += n;
 	if (n == -1 && errno != EBADF)
@@ -139,6 +143,8 @@ account_run(struct account *acct, const char *user, bool groups, char *argv[])
 	become(acct, user, groups);
 	if (chdir(acct->home) == -1)
 		err(EXIT_TEMP, "%s: %s", user, acct->home);
+	signal(SIGPIPE, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
 	execvp(argv[0], argv);
 	err(EXIT_TEMP, "%s", argv[0]);
 }

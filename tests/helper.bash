@@ -172,6 +172,8 @@ start_server() {
 		done
 		shift
 	fi
+	# That of a server before would be taken for this one's.
+	rm -f "$BATS_TEST_TMPDIR/port"
 	tcpserver -1 -HRl mail.example.org "${options[@]}" 127.0.0.1 0 "$@" \
 	    >"$BATS_TEST_TMPDIR/port" 2>>"$LOG" 3>&- &
 	SERVERS+=($!)

@@ -26,13 +26,17 @@ echo "installing$missing" >&2
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+
+install() {
+	# shellcheck disable=SC2086 # several packages, one a word
+	apt-get install -o DPkg::Lock::Timeout=300 -qq -y \
+	    --no-install-recommends $missing >"$log" 2>&1 9<&-
+}
+
 # A package list that is there may do, and is fetched if it does not.
-# shellcheck disable=SC2086 # several packages, one a word
-if ! apt-get install -qq -y --no-install-recommends $missing \
-    >"$log" 2>&1 9<&-; then
+if ! install; then
 	apt-get update -qq >"$log" 2>&1 9<&- || :
-	if ! apt-get install -qq -y --no-install-recommends $missing \
-	    >"$log" 2>&1 9<&-; then
+	if ! install; then
 		cat "$log" >&2
 		exit 1
 	fi

@@ -350,9 +350,8 @@ log_pipe() {
 	grep -c '^hello' "$RECORD/answers" | expect 200
 }
 
-@test "DESIGN 7: a full log pipe holds up no checkpassword program" {
-	log_pipe full
-	# It complains of each bad line.
+# A checkpassword program that complains of each bad line.
+complaining() {
 	{
 		yes bad | head -n 100
 		echo 'joe:{PLAIN}secret'
@@ -362,6 +361,27 @@ exec "$POP3D_BIN/pop3d-checkpassword" -f "$RECORD/users" \
     -u "$TEST_UID:$TEST_GID" -h "$HOME_DIR" "$@"
 P
 	greeter_command -c
+}
+
+@test "DESIGN 7: a log pipe that is closed ends no checkpassword program" {
+	log_pipe
+	complaining
+	lines 'USER joe' 'PASS secret' QUIT | "${POP3D[@]}" \
+	    2>&"$LOGGER" 3>&- | tr -d '\r' | forms | grep -c '^+OK' | expect 4
+}
+
+@test "DESIGN 7: a log file at its limit ends no checkpassword program" {
+	plain_build "its tool handles the signal"
+	complaining
+	lines 'USER joe' 'PASS secret' QUIT | (
+		ulimit -f 0
+		"${POP3D[@]}" 2>>"$RECORD/full" 3>&-
+	) | tr -d '\r' | forms | grep -c '^+OK' | expect 4
+}
+
+@test "DESIGN 7: a full log pipe holds up no checkpassword program" {
+	log_pipe full
+	complaining
 	# Which would be ended after a minute.
 	lines 'USER joe' 'PASS secret' QUIT | "${POP3D[@]}" \
 	    2>&"$LOGGER" 3>&- | tr -d '\r' | forms | expect '+OK

@@ -123,7 +123,7 @@ body
 	wait_for test -z "$(mail_files)"
 	wait_for grep -q 'event=end .*deleted=1' "$LOG"
 	# One by each client, and nobody without TLS.
-	logged "event=login user=joe ip=${5:-127\.0\.0\.2} mechanism=PLAIN tls=yes messages=1\$"
+	logged "event=login user=joe ip=${5:-127\.0\.0\.2} mechanism=PLAIN tls=yes messages=1 "
 	[ "$(grep -c "event=login user=joe ip=${5:-127\.0\.0\.[12]} .* tls=yes" \
 	    "$LOG")" = 3 ]
 	not grep 'tls=no' "$LOG"
