@@ -102,6 +102,6 @@ body
 # session_logged IP TLS: that session's lines in $LOG.
 session_logged() {
 	wait_for grep -q "event=end user=joe" "$LOG"
-	logged "pop3d(\[[0-9]+\])?: event=login user=joe ip=$1 mechanism=USER tls=$2 messages=1\$"
+	logged "pop3d(\[[0-9]+\])?: event=login user=joe ip=$1 mechanism=USER tls=$2 messages=1 "
 	logged "pop3d(\[[0-9]+\])?: event=end user=joe ip=$1 retrieved=1 octets=22 deleted=1 left=0 seconds=[0-9]+ reason=quit\$"
 }

@@ -549,7 +549,7 @@ put() {
 	link) ln -s "$RECORD/target" "$2" ;;
 	dangling) ln -s "$RECORD/nowhere" "$2" ;;
 	loop) ln -s "${2##*/}" "$2" ;;
-	passwd) ln -s /etc/passwd "$2" ;;
+	roots) ln -s /usr/bin/env "$2" ;;
 	to-fifo) ln -s "$RECORD/fifo" "$2" ;;
 	to-directory) ln -s "$RECORD" "$2" ;;
 	socket) python3 -c 'import os, socket, sys
@@ -563,14 +563,14 @@ socket.socket(socket.AF_UNIX).bind(os.path.basename(sys.argv[1]))' "$2" ;;
 }
 
 kinds() {
-	echo fifo directory full link dangling loop passwd to-fifo \
+	echo fifo directory full link dangling loop roots to-fifo \
 	    to-directory socket
 	[ "$(id -u)" != 0 ] || echo zero
 }
 
 # What links point to, as it is now.
 targets() {
-	find "$RECORD/target" "$RECORD/fifo" /etc/passwd \
+	find "$RECORD/target" "$RECORD/fifo" /usr/bin/env \
 	    -printf '%i %m %s %U %T@\n'
 }
 

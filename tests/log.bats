@@ -428,7 +428,7 @@ log_full() {
 # Syslog
 
 # In a network of its own a socket queues no more than ten datagrams.
-SYSLOG_NETWORK=-n
+export SYSLOG_NETWORK=-n
 
 one_login() {
 	need_root "a /dev/log of our own"

@@ -532,11 +532,11 @@ xx'
 	printf 'RETR 1\nRETR 2\nRETR 3\nDELE 2\nQUIT\n' | session -v >/dev/null
 	grep -E 'event=(retrieved|deleted|moved)' "$LOG" |
 	    sed 's/^.*event=/event=/' | expect \
-'event=retrieved user=joe msgno=1 uid=1.a octets=12
-event=retrieved user=joe msgno=2 uid=2.b octets=12
-event=retrieved user=joe msgno=3 uid=3.c octets=12
-event=moved user=joe msgno=1 uid=1.a octets=12
-event=deleted user=joe msgno=2 uid=2.b octets=12'
+'event=retrieved user=joe msgno=1 uid=1.a octets=12 ip=-
+event=retrieved user=joe msgno=2 uid=2.b octets=12 ip=-
+event=retrieved user=joe msgno=3 uid=3.c octets=12 ip=-
+event=moved user=joe msgno=1 uid=1.a octets=12 ip=-
+event=deleted user=joe msgno=2 uid=2.b octets=12 ip=-'
 }
 
 @test "DESIGN 3: without -v no message is logged" {
