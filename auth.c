@@ -62,6 +62,15 @@ ask(struct request *r, size_t text_octets)
 	return verdict;
 }
 
+/* How a refused bearer token is told (RFC 7628 section 3.2.2, and what XOAUTH2
+ * made of it), in base64; the client answers that before it hears -ERR. */
+static const char *const token_errors[MECHANISMS] = {
+    /* {"status":"invalid_token"} */
+    [MECHANISM_OAUTHBEARER] = "eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0=",
+    /* {"status":"401","schemes":"bearer"} */
+    [MECHANISM_XOAUTH2] = "eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIn0=",
+};
+
 /* Sends the credentials to the monitor and its verdict to the client.
  * Returns only if they were refused: otherwise the session has the client. */
 static enum result
@@ -96,6 +105,16 @@ authenticate(struct client *c, enum kind mechanism, const struct argument *name,
 		_exit(REASON_ERROR);
 	/* The clock stood still while the password was checked. */
 	c->stream.end_msec += now_msec() - begin;
+	if (token_errors[mechanism] != NULL && verdict.code == VERDICT_WRONG) {
+		static char answer[SASL_LINE_OCTETS];
+		size_t octets;
+
+		stream_await(&c->stream);
+		reply_line(&c->stream, "+ %s", token_errors[mechanism]);
+		(void)stream_line(&c->stream, answer, &octets);
+		if (c->stream.broken != LINE_OK)
+			return RESULT_BROKEN;
+	}
 	reply_err(&c->stream, "%s", replies[verdict.code]);
 	return verdict.is_last != 0 ? RESULT_BROKEN : RESULT_OK;
 }
@@ -132,17 +151,14 @@ cmd_pass(struct client *c, const struct argument *a)
 	return authenticate(c, MECHANISM_USER, &name, a, "");
 }
 
-/* RFC 1939 section 7: APOP name digest; the name may hold blanks. */
-enum result
-cmd_apop(struct client *c, const struct argument *a)
+/* "name digest", of a secret and the time stamp; the name may hold blanks. */
+static enum result
+authenticate_digest(
+    struct client *c, enum kind mechanism, const struct argument *a)
 {
 	struct argument name = *a, digest = {.octets = DIGEST_OCTETS};
 	char *blank = strrchr(a->text, ' ');
 
-	if (!flag(c, 'a'))
-		return refuse(c, "APOP is not offered here");
-	if (!login_allowed(c))
-		return refuse(c, "TLS comes first");
 	if (blank == NULL || blank + 1 + DIGEST_OCTETS != a->text + a->octets ||
 	    strspn(blank + 1, "0123456789abcdefABCDEF") != DIGEST_OCTETS)
 		return refuse(c, "a name and a digest are needed");
@@ -150,7 +166,41 @@ cmd_apop(struct client *c, const struct argument *a)
 	digest.text = blank + 1;
 	for (char *p = digest.text; *p != '\0'; p++)
 		*p = (char)tolower((unsigned char)*p);
-	return authenticate(c, MECHANISM_APOP, &name, &digest, stamp);
+	return authenticate(c, mechanism, &name, &digest, stamp);
+}
+
+/* RFC 1939 section 7 */
+enum result
+cmd_apop(struct client *c, const struct argument *a)
+{
+	if (!flag(c, 'a'))
+		return refuse(c, "APOP is not offered here");
+	if (!login_allowed(c))
+		return refuse(c, "TLS comes first");
+	return authenticate_digest(c, MECHANISM_APOP, a);
+}
+
+static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "abcdefghijklmnopqrstuvwxyz"
+				    "0123456789+/";
+
+/* Encodes a string (RFC 4648 section 4), whose base64 has room in `out`. */
+static void
+base64_encode(const char *text, char *out)
+{
+	while (*text != '\0') {
+		unsigned bits = 0;
+		int n = 0;
+
+		for (; n < 3 && *text != '\0'; n++)
+			bits |= (unsigned)(unsigned char)*text++
+				<< (16 - 8 * n);
+		for (int i = 0; i < 4; i++)
+			*out++ =
+			    i <= n ? base64_digits[bits >> (18 - 6 * i) & 0x3f]
+				   : '=';
+	}
+	*out = '\0';
 }
 
 /* Decodes base64 (RFC 4648 section 4, nothing but its alphabet and right
@@ -158,20 +208,18 @@ cmd_apop(struct client *c, const struct argument *a)
 static ssize_t
 base64_decode(char *text, size_t octets)
 {
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				       "abcdefghijklmnopqrstuvwxyz"
-				       "0123456789+/";
 	size_t done = 0, digits = octets;
 	unsigned bits = 0;
 
 	while (digits > 0 && octets - digits < 2 && text[digits - 1] == '=')
 		digits--;
 	for (size_t i = 0; i < digits; i++) {
-		const char *p = memchr(alphabet, text[i], sizeof(alphabet) - 1);
+		const char *p =
+		    memchr(base64_digits, text[i], sizeof(base64_digits) - 1);
 
 		if (p == NULL)
 			return -1;
-		bits = bits << 6 | (unsigned)(p - alphabet);
+		bits = bits << 6 | (unsigned)(p - base64_digits);
 		if (i % 4 != 0)
 			text[done++] = (char)(bits >> (6 - i % 4 * 2) & 0xff);
 	}
@@ -265,16 +313,120 @@ auth_login(struct client *c, struct argument *initial)
 	return authenticate(c, MECHANISM_LOGIN, &name, &secret, "");
 }
 
+/* RFC 2195: the challenge is the time stamp; the digest, HMAC-MD5. */
+static enum result
+auth_cram_md5(struct client *c, struct argument *initial)
+{
+	static char challenge[(STAMP_OCTETS + 2) / 3 * 4 + 1];
+	struct argument response = {.text = responses[0]};
+	enum result result;
+
+	if (initial->text != NULL)
+		return refuse(c, "CRAM-MD5 has no initial response");
+	base64_encode(stamp, challenge);
+	result = next_response(c, initial, challenge, &response);
+	if (result != RESULT_OK)
+		return result;
+	/* What was decoded is shorter than its room. */
+	response.text[response.octets] = '\0';
+	return authenticate_digest(c, MECHANISM_CRAM_MD5, &response);
+}
+
+/* Undoes in place what a saslname has for commas and = (RFC 5801 section 4);
+ * false where it is none. */
+static bool
+decode_saslname(struct argument *name)
+{
+	char *out = name->text, *end = name->text + name->octets;
+
+	for (char *p = name->text; p < end; p++, out++) {
+		*out = *p;
+		if (*p != '=')
+			continue;
+		if (strncmp(p, "=2C", 3) != 0 && strncmp(p, "=3D", 3) != 0)
+			return false;
+		*out = p[1] == '2' ? ',' : '=';
+		p += 2;
+	}
+	name->octets = (size_t)(out - name->text);
+	return true;
+}
+
+/*
+ * Fields, each ended by ^A, and a last ^A.  The first has the name: RFC 7628
+ * section 3.1 puts a GS2 header there, XOAUTH2 user=NAME; another is auth=
+ * Bearer TOKEN.  What else there may be (host, port) is ignored.
+ */
+static enum result
+auth_bearer(struct client *c, struct argument *initial, enum kind mechanism)
+{
+	static const char bearer[] = "auth=Bearer ";
+	const bool is_gs2 = mechanism == MECHANISM_OAUTHBEARER;
+	struct argument all = {.text = responses[0]}, name, token = {0};
+	enum result result = next_response(c, initial, "", &all);
+	char *field = all.text, *end;
+
+	if (result != RESULT_OK)
+		return result;
+	all.text[all.octets] = '\0';
+	end = strchr(field, 1);
+	name.text = field + 5;
+	if (end == NULL || all.octets < 2 || strlen(all.text) != all.octets ||
+	    strcmp(all.text + all.octets - 2, "\1\1") != 0 ||
+	    (is_gs2 ? strncmp(field + 1, ",a=", 3) != 0 ||
+			  strchr("ny", *field) == NULL || end[-1] != ','
+		    : strncmp(field, "user=", 5) != 0))
+		return refuse(c, "that is no such response");
+	if (is_gs2)
+		name.text--;
+	name.octets = (size_t)(end - name.text) - is_gs2;
+	while (*++end != '\0') {
+		field = end;
+		end = strchr(field, 1);
+		if (strncasecmp(field, bearer, sizeof(bearer) - 1) != 0)
+			continue;
+		token.text = field + sizeof(bearer) - 1;
+		token.text += strspn(token.text, " ");
+		token.octets = (size_t)(end - token.text);
+	}
+	if ((is_gs2 && !decode_saslname(&name)) || token.text == NULL)
+		return refuse(c, "a name and a bearer token are needed");
+	return authenticate(c, mechanism, &name, &token, "");
+}
+
+static enum result
+auth_oauthbearer(struct client *c, struct argument *initial)
+{
+	return auth_bearer(c, initial, MECHANISM_OAUTHBEARER);
+}
+
+static enum result
+auth_xoauth2(struct client *c, struct argument *initial)
+{
+	return auth_bearer(c, initial, MECHANISM_XOAUTH2);
+}
+
 static const struct {
 	const char *name;
-	bool (*is_offered)(const struct client *);
+	char flag; /* that has it offered, or 0 */
+	bool (*is_allowed)(const struct client *);
 	enum result (*run)(struct client *, struct argument *initial);
 } mechanisms[] = {
-    {"PLAIN", clear_allowed, auth_plain},
-    {"LOGIN", clear_allowed, auth_login},
+    {"PLAIN", 0, clear_allowed, auth_plain},
+    {"LOGIN", 0, clear_allowed, auth_login},
+    {"CRAM-MD5", 'a', login_allowed, auth_cram_md5},
+    {"OAUTHBEARER", 'o', clear_allowed, auth_oauthbearer},
+    {"XOAUTH2", 'o', clear_allowed, auth_xoauth2},
 };
 
 enum { SASL_MECHANISMS = sizeof(mechanisms) / sizeof(mechanisms[0]) };
+
+/* Whether it is one of those that this server has at all. */
+static bool
+is_served(const struct client *c, size_t i)
+{
+	return mechanisms[i].flag == 0 || flag(c, mechanisms[i].flag);
+}
 
 const char *
 auth_mechanisms(const struct client *c, const char *before)
@@ -284,11 +436,17 @@ auth_mechanisms(const struct client *c, const char *before)
 
 	list[0] = '\0';
 	for (size_t i = 0; i < SASL_MECHANISMS; i++)
-		if (mechanisms[i].is_offered(c))
+		if (is_served(c, i) && mechanisms[i].is_allowed(c))
 			octets += snprintf(list + octets,
 			    sizeof(list) - (size_t)octets, "%s%s", before,
 			    mechanisms[i].name);
 	return list;
+}
+
+bool
+auth_offered(const struct client *c)
+{
+	return *auth_mechanisms(c, " ") != '\0';
 }
 
 /* RFC 5034 section 4; a bare AUTH, which lists the mechanisms, is older. */
@@ -317,7 +475,9 @@ cmd_auth(struct client *c, const struct argument *a)
 		if (strlen(name) != octets ||
 		    strncasecmp(name, a->text, octets) != 0)
 			continue;
-		if (!mechanisms[i].is_offered(c))
+		if (!is_served(c, i))
+			break;
+		if (!mechanisms[i].is_allowed(c))
 			return refuse(c, not_in_clear);
 		result = mechanisms[i].run(c, &initial);
 		explicit_bzero(responses, sizeof(responses));
@@ -349,6 +509,15 @@ cmd_stls(struct client *c, const struct argument *a)
 	s->is_socket = tls_is_socket;
 	s->more_waiting = false;
 	s->in_begin = s->in_end = 0;
+	return RESULT_OK;
+}
+
+/* RFC 6856 section 2.1.  Messages go as they are stored in either mode. */
+enum result
+cmd_utf8(struct client *c, const struct argument *a)
+{
+	(void)a;
+	reply_ok(&c->stream, "UTF-8 mode");
 	return RESULT_OK;
 }
 

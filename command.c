@@ -151,9 +151,7 @@ command_loop(struct client *c, const struct command *commands)
 	enum result result = RESULT_OK;
 
 	for (unsigned bad = 0; bad < BAD_COMMANDS && result < RESULT_QUIT;) {
-		s->deadline = now_msec() + s->idle_msec;
-		if (s->deadline > s->end_msec)
-			s->deadline = s->end_msec;
+		stream_await(s);
 		result = next_command(c, commands);
 		bad = result == RESULT_BAD ? bad + 1 : 0;
 	}
@@ -177,7 +175,10 @@ enum result
 cmd_capa(struct client *c, const struct argument *a)
 {
 	static const char *const others[] = {
-	    "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"};
+	    "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"};
+	const struct options *o = &c->options;
+	/* It may be otherwise for one user (RFC 2449 sections 6.5, 6.7). */
+	const char *user = flag(c, 't') ? "" : " USER";
 
 	(void)a;
 	reply_ok(&c->stream, "capabilities follow");
@@ -185,6 +186,12 @@ cmd_capa(struct client *c, const struct argument *a)
 	print_rows(c, transaction_commands);
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		reply_line(&c->stream, "%s", others[i]);
+	if (o->expire_days == EXPIRE_NEVER)
+		reply_line(&c->stream, "EXPIRE NEVER");
+	else
+		reply_line(&c->stream, "EXPIRE %u%s", o->expire_days, user);
+	if (o->delay_sec > 0)
+		reply_line(&c->stream, "LOGIN-DELAY %u%s", o->delay_sec, user);
 	reply_line(&c->stream, "IMPLEMENTATION pop3d-%s", VERSION);
 	reply_line(&c->stream, ".");
 	return RESULT_OK;

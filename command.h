@@ -60,14 +60,17 @@ enum result refuse(struct client *c, const char *why);
  * there is no such message; RESULT_BROKEN if nobody can know any more. */
 enum result find_message(struct client *c, uint64_t msgno, struct argument *a);
 
-/* The SASL mechanisms on offer, each with `before` before it; static. */
+/* The SASL mechanisms on offer, each with `before` before it; static.  And
+ * whether there is one. */
 const char *auth_mechanisms(const struct client *c, const char *before);
+bool auth_offered(const struct client *c);
 
 /* RFC 2449 section 5: the capabilities, printed from the tables. */
 handler cmd_capa;
 
 /* In the greeter ... */
-handler cmd_user, cmd_pass, cmd_apop, cmd_auth, cmd_stls, cmd_bye;
+handler cmd_user, cmd_pass, cmd_apop, cmd_auth, cmd_stls, cmd_utf8;
+handler cmd_bye;
 
 /* ... and in the session. */
 handler cmd_stat, cmd_list, cmd_retr, cmd_top, cmd_dele, cmd_rset, cmd_noop;

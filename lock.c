@@ -96,6 +96,19 @@ lock_sign(int file, const char *ip)
 	return listing_nsec(&st.st_mtim);
 }
 
+uint64_t
+lock_age(int file, uint64_t most)
+{
+	time_t now = time(NULL);
+	struct stat st;
+
+	/* Empty: made just now.  From the future: a clock was wrong. */
+	if (file == -1 || fstat(file, &st) == -1 || st.st_size == 0 ||
+	    st.st_mtime > now)
+		return most;
+	return (uint64_t)(now - st.st_mtime);
+}
+
 void
 lock_release(int file, int dir)
 {

@@ -26,6 +26,10 @@ uint64_t lock_sign(int file, const char *ip);
 /* Writes into `holder` what that file says of who has the lock, if it does. */
 void lock_holder(int file, char *holder);
 
+/* The seconds since the last login, at least `most` where there was none, or
+ * nobody can tell. */
+uint64_t lock_age(int file, uint64_t most);
+
 /* Gives up both; `dir` itself stays open. */
 void lock_release(int file, int dir);
 

@@ -23,6 +23,8 @@
 
 enum {
 	PATH_OCTETS = 4 + NAME_MAX + 1, /* "new/" and a name */
+	HOLD_PATH_OCTETS = PATH_OCTETS + NAME_MAX,
+	HOLD_TRIES = 1000,
 	/* A message that others keep renaming is looked for so often. */
 	FIND_TRIES = 10,
 	/* While messages are counted, the index is written so often. */
@@ -58,14 +60,43 @@ make_listing(struct maildrop *m)
 }
 
 int
-maildir_open(struct maildrop *m, const char *ip, char *holder)
+maildir_make_hold(const struct maildrop *m)
+{
+	static const char *const parts[] = {"", "/cur", "/new", "/tmp"};
+	char path[PATH_OCTETS];
+	struct stat st;
+	int fd;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		(void)snprintf(path, sizeof(path), "%s%s", m->hold, parts[i]);
+		if (mkdirat(m->dir, path, 0700) == -1 && errno != EEXIST)
+			return -1;
+	}
+	(void)snprintf(path, sizeof(path), "%s/maildirfolder", m->hold);
+	fd = listing_open(m->dir, path, O_WRONLY | O_CREAT, &st);
+	if (fd != -1)
+		(void)close(fd);
+	return fd == -1 ? -1 : 0;
+}
+
+int
+maildir_open(
+    struct maildrop *m, const char *ip, unsigned delay_sec, char *holder)
 {
 	struct stamp stamps[2];
+	uint64_t age;
 
 	m->saved_msec = now_msec();
 	if (lock_take(&m->lock, m->dir, holder) == -1 ||
 	    listing_stamp(m->dir, stamps) == -1)
 		return -1;
+	if (delay_sec > 0 && (age = lock_age(m->lock, delay_sec)) < delay_sec) {
+		(void)snprintf(holder, LOCK_TEXT_OCTETS, "; come back in %u s",
+		    delay_sec - (unsigned)age);
+		lock_release(m->lock, m->dir);
+		errno = EBUSY;
+		return -1;
+	}
 	m->opened_nsec = lock_sign(m->lock, ip);
 	index_open(&m->index, m->dir, m->opened_nsec);
 	m->count = m->index.header.count;
@@ -334,37 +365,6 @@ remove_twins(struct maildrop *m, const char *name, const struct stat *st)
 	return error == 0 ? 0 : -1;
 }
 
-int
-maildir_remove(struct maildrop *m, size_t idx)
-{
-	char path[PATH_OCTETS];
-	unsigned tries = 0;
-	const char *flags;
-	struct stat st;
-	int result;
-
-	do {
-		result = fstatat(m->dir, path_of(&m->list, idx, path), &st,
-		    AT_SYMLINK_NOFOLLOW);
-		if (result == 0)
-			result = unlinkat(m->dir, path, 0);
-	} while (result == -1 && is_elsewhere(m, idx, &tries));
-	if (result == -1)
-		return errno == ENOENT ? 0 : -1;
-	/* Trashed messages are not in a Maildir++ quota. */
-	flags = flags_of(maildir_name(m, idx));
-	if (flags == NULL || strchr(flags, 'T') == NULL) {
-		m->removed_octets += (uint64_t)st.st_size;
-		m->removed++;
-	}
-	m->list.messages[idx].is_there = false;
-	m->index.header.is_stale = true;
-	return m->list.has_twins &&
-		       remove_twins(m, maildir_name(m, idx), &st) == -1
-		   ? -1
-		   : 1;
-}
-
 /* Renames, but onto no other file. */
 static int
 rename_new(int dir, const char *from, const char *to)
@@ -386,6 +386,59 @@ rename_new(int dir, const char *from, const char *to)
 	(void)unlinkat(dir, to, 0); /* no message may have two names */
 	errno = error;
 	return -1;
+}
+
+/* Moves the file of message idx into the folder for deleted ones; if one of
+ * its name is there, by another name.  0, or -1 with errno. */
+static int
+hold(const struct maildrop *m, size_t idx, const char *from)
+{
+	const char *name = maildir_name(m, idx), *flags = flags_of(name);
+	char to[HOLD_PATH_OCTETS], number[DECIMAL_OCTETS + 1] = "";
+	int base = (int)listing_base_octets(name), result;
+
+	for (unsigned i = 1;; i++) {
+		(void)snprintf(to, sizeof(to), "%s/cur/%.*s%s:2,%s", m->hold,
+		    base, name, number, flags != NULL ? flags : "");
+		result = rename_new(m->dir, from, to);
+		if (result == 0 || errno != EEXIST || i > HOLD_TRIES)
+			return result;
+		(void)snprintf(number, sizeof(number), ".%u", i);
+	}
+}
+
+int
+maildir_remove(struct maildrop *m, size_t idx)
+{
+	char path[PATH_OCTETS];
+	unsigned tries = 0;
+	const char *flags;
+	struct stat st;
+	int result;
+
+	do {
+		result = fstatat(m->dir, path_of(&m->list, idx, path), &st,
+		    AT_SYMLINK_NOFOLLOW);
+		if (result == 0)
+			result = m->hold == NULL ? unlinkat(m->dir, path, 0)
+						 : hold(m, idx, path);
+	} while (result == -1 && is_elsewhere(m, idx, &tries));
+	if (result == -1)
+		return errno == ENOENT ? 0 : -1;
+	/* Trashed messages are not in a Maildir++ quota, those of other
+	 * folders are. */
+	flags = flags_of(maildir_name(m, idx));
+	if ((flags == NULL || strchr(flags, 'T') == NULL) &&
+	    (m->hold == NULL || strcmp(m->hold, ".Trash") == 0)) {
+		m->removed_octets += (uint64_t)st.st_size;
+		m->removed++;
+	}
+	m->list.messages[idx].is_there = false;
+	m->index.header.is_stale = true;
+	return m->list.has_twins &&
+		       remove_twins(m, maildir_name(m, idx), &st) == -1
+		   ? -1
+		   : 1;
 }
 
 /* The name that message idx is to have once it is seen; false if it has. */

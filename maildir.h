@@ -30,13 +30,20 @@ struct maildrop {
 	const char **uids;    /* by idx, from pop3d.uidl; or NULL */
 	bool has_uids;	      /* that file has been looked for */
 	uint64_t removed, removed_octets; /* as a quota counts them */
+	const char *hold; /* the folder that removed messages go to, or NULL */
 	char buffer[READ_OCTETS];
 };
 
+/* Makes m->hold, a Maildir++ folder, if it is not there.  0, or -1 with
+ * errno. */
+int maildir_make_hold(const struct maildrop *m);
+
 /* Locks the maildrop whose directory m->dir is, and lists it.  Returns 0; or
  * -1 with errno: EWOULDBLOCK if another session has it, and then `holder` (of
- * LOCK_TEXT_OCTETS) says which.  `ip` is the client's, or "". */
-int maildir_open(struct maildrop *m, const char *ip, char *holder);
+ * LOCK_TEXT_OCTETS) says which; EBUSY if the last login is not `delay_sec` ago,
+ * and then it says how long to wait.  `ip` is the client's, or "". */
+int maildir_open(
+    struct maildrop *m, const char *ip, unsigned delay_sec, char *holder);
 
 /* Makes m->list valid, which the index may have spared so far.  0; or -1 with
  * errno if that cannot be done any more, and then the session has to end. */
@@ -78,7 +85,8 @@ int maildir_total(struct maildrop *m, uint64_t *octets);
 /* Whether message idx has the seen flag. */
 bool maildir_is_seen(const struct maildrop *m, size_t idx);
 
-/* Removes message idx's file, and other names of the same file.  Returns 1 if
+/* Removes message idx's file, or moves it to m->hold, and removes other names
+ * of the same file.  Returns 1 if
  * it did, 0 if the message was gone already; or -1 with errno. */
 int maildir_remove(struct maildrop *m, size_t idx);
 

@@ -49,6 +49,9 @@ static const char *const mechanism_names[MECHANISMS] = {
     [MECHANISM_APOP] = "APOP",
     [MECHANISM_PLAIN] = "PLAIN",
     [MECHANISM_LOGIN] = "LOGIN",
+    [MECHANISM_CRAM_MD5] = "CRAM-MD5",
+    [MECHANISM_OAUTHBEARER] = "OAUTHBEARER",
+    [MECHANISM_XOAUTH2] = "XOAUTH2",
 };
 
 static sigset_t old_mask;

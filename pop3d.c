@@ -24,7 +24,11 @@
 
 enum {
 	IDLE_SEC = 600, /* RFC 1939 section 3 */
-	IDLE_MOST_SEC = 86400,
+	DAY_SEC = 86400,
+	EXPIRE_MOST = 9999,
+	HOLD_OCTETS = 128,
+	POLICY_OCTETS = 1024, /* of POP3D_SESSION, and words */
+	POLICY_WORDS = 32,
 	TRIES = 3,
 	TRIES_MOST = 10,
 	GREETER_ID = 65534,
@@ -33,18 +37,22 @@ enum {
 };
 
 static const char usage[] =
-    "usage: pop3d [-aclPsSvx] [-h host] [-m maildir] [-n tries] [-r dir]\n"
-    "             [-T seconds] [-u uid:gid] [checkpassword [arg ...]]\n"
-    "       pop3d -t [-aclPsSv] [-h host] [-m maildir] [-T seconds]"
-    " [maildir]\n";
+    "usage: pop3d [-acloPsSvx] [-d seconds] [-e days] [-h host] [-k folder]\n"
+    "             [-m maildir] [-n tries] [-r dir] [-T seconds]"
+    " [-u uid:gid]\n"
+    "             [checkpassword [arg ...]]\n"
+    "       pop3d -t [-acloPsSv] [-d seconds] [-e days] [-h host]"
+    " [-k folder]\n"
+    "             [-m maildir] [-T seconds] [maildir]\n";
 
 const struct command authorization_commands[] = {
     {"CAPA", ARGUMENT_NONE, cmd_capa, NULL, NULL},
     {"USER", ARGUMENT_TEXT, cmd_user, "USER", clear_allowed},
     {"PASS", ARGUMENT_RAW, cmd_pass, NULL, NULL},
     {"APOP", ARGUMENT_TEXT, cmd_apop, NULL, NULL},
-    {"AUTH", ARGUMENT_TEXT_OPTIONAL, cmd_auth, "SASL", clear_allowed},
+    {"AUTH", ARGUMENT_TEXT_OPTIONAL, cmd_auth, "SASL", auth_offered},
     {"STLS", ARGUMENT_NONE, cmd_stls, "STLS", stls_offered},
+    {"UTF8", ARGUMENT_NONE, cmd_utf8, "UTF8", NULL},
     {"QUIT", ARGUMENT_NONE, cmd_bye, NULL, NULL},
     {NULL, ARGUMENT_NONE, NULL, NULL, NULL},
 };
@@ -128,6 +136,20 @@ parse_argument(int letter, struct options *o)
 	size_t octets = strlen(optarg), colon = strcspn(optarg, ":");
 
 	switch (letter) {
+	case 'd':
+		return parse_bounded(optarg, octets, DAY_SEC, &o->delay_sec);
+	case 'e': /* 0 is a number of days, too */
+		o->expire_days = EXPIRE_NEVER;
+		if (strcmp(optarg, "never") == 0)
+			return true;
+		o->expire_days = 0;
+		return strcmp(optarg, "0") == 0 ||
+		       parse_bounded(
+			   optarg, octets, EXPIRE_MOST, &o->expire_days);
+	case 'k': /* below the Maildir, as Maildir++ has it */
+		o->hold = optarg;
+		return octets > 1 && octets < HOLD_OCTETS && *optarg == '.' &&
+		       optarg[1] != '.' && strchr(optarg, '/') == NULL;
 	case 'h':
 		o->host = optarg;
 		return octets > 0;
@@ -140,8 +162,7 @@ parse_argument(int letter, struct options *o)
 		o->root = optarg;
 		return *optarg == '/';
 	case 'T':
-		return parse_bounded(
-		    optarg, octets, IDLE_MOST_SEC, &o->idle_sec);
+		return parse_bounded(optarg, octets, DAY_SEC, &o->idle_sec);
 	case 'u': /* numeric, and neither root's */
 		return colon < octets &&
 		       parse_bounded(optarg, colon, ID_MOST, &o->uid) &&
@@ -161,30 +182,27 @@ set_flag(struct options *o, int letter)
 		o->flags[n] = (char)letter;
 }
 
-/* The command line into *o.  Returns NULL, or what is wrong with it. */
-static const char *
-parse_options(int argc, char **argv, struct options *o)
+static char complaint[] = "-? is no option, or its argument is wrong";
+
+/* Options, of these letters, into *o; whether they were right, else
+ * `complaint` says of which that is not so. */
+static bool
+parse_options(int argc, char **argv, const char *letters, struct options *o)
 {
-	static char complaint[] = "-? is no option, or its argument is wrong";
-	static char later[] = "-? is not available in this version";
-	static char bundled_name[] = "pop3d-checkpassword";
-	static char *bundled[] = {bundled_name, NULL};
-	static char names[][3] = {"-m", "-T"};
-	bool is_session;
+	static char names[][3] = {"-d", "-e", "-k", "-m", "-T"};
 	int letter;
 
 	opterr = 0;
-	while ((letter = getopt(argc, argv, "+acd:e:h:k:lm:n:oPr:sST:tu:vx")) !=
-	       -1) {
+	optind = 1;
+	while ((letter = getopt(argc, argv, letters)) != -1) {
+		const char *row = strchr(letters, letter);
+
 		complaint[1] = (char)(letter == '?' ? optopt : letter);
-		if (strchr("deko", letter) != NULL) {
-			later[1] = (char)letter;
-			return later;
-		}
-		if (strchr("aclPsStvx", letter) != NULL)
+		if (letter == '?' || row == NULL ||
+		    (row[1] == ':' && !parse_argument(letter, o)))
+			return false;
+		if (row[1] != ':')
 			set_flag(o, letter);
-		else if (letter == '?' || !parse_argument(letter, o))
-			return complaint;
 		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 			if (names[i][1] == letter &&
 			    o->session_count + 2 <= SESSION_ARGUMENTS) {
@@ -192,6 +210,19 @@ parse_options(int argc, char **argv, struct options *o)
 				o->session[o->session_count++] = optarg;
 			}
 	}
+	return true;
+}
+
+/* The command line into *o.  Returns NULL, or what is wrong with it. */
+static const char *
+parse_command_line(int argc, char **argv, struct options *o)
+{
+	static char bundled_name[] = "pop3d-checkpassword";
+	static char *bundled[] = {bundled_name, NULL};
+	bool is_session;
+
+	if (!parse_options(argc, argv, "+acd:e:h:k:lm:n:oPr:sST:tu:vx", o))
+		return complaint;
 	argv += optind;
 	argc -= optind;
 	o->program = argc > 0 ? argv : bundled;
@@ -203,6 +234,40 @@ parse_options(int argc, char **argv, struct options *o)
 		return "-t takes no -n, -r, -u or -x, and one maildir at most";
 	if (is_session && argc == 1)
 		o->maildir = argv[0];
+	return NULL;
+}
+
+/*
+ * What the checkpassword program says of this user, in POP3D_SESSION, into *o.
+ * It may lengthen what CAPA said of EXPIRE before login, and shorten what it
+ * said of LOGIN-DELAY (RFC 2449 sections 6.5 and 6.7); else that stands.
+ * Returns NULL, or what is wrong.
+ */
+static const char *
+parse_policy(struct options *o)
+{
+	static char text[POLICY_OCTETS];
+	char *words[POLICY_WORDS] = {text}, *rest = text;
+	const char *policy = getenv("POP3D_SESSION");
+	unsigned delay_sec = o->delay_sec, expire_days = o->expire_days;
+	int n = 1;
+
+	if (policy == NULL)
+		return NULL;
+	if ((size_t)snprintf(text, sizeof(text), "%s", policy) >= sizeof(text))
+		return "POP3D_SESSION is too long";
+	while (n < POLICY_WORDS - 1 && rest != NULL) {
+		words[n] = strsep(&rest, " \t");
+		n += *words[n] != '\0';
+	}
+	words[n] = NULL;
+	if (rest != NULL || !parse_options(n, words, "+d:e:k:m:PT:v", o) ||
+	    optind < n)
+		return "POP3D_SESSION has an option that is none there, or wrong";
+	if (o->delay_sec > delay_sec)
+		o->delay_sec = delay_sec;
+	if (o->expire_days < expire_days)
+		o->expire_days = expire_days;
 	return NULL;
 }
 
@@ -282,7 +347,7 @@ main(int argc, char **argv)
 	static struct client client;
 	struct options *o = &client.options;
 	bool is_complete = fill_descriptors(), has_monitor;
-	const char *complaint;
+	const char *wrong;
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* A limit on files fails a write, be it the log's, and no more. */
@@ -290,20 +355,22 @@ main(int argc, char **argv)
 	/* Who ignores it does not hear how a child has ended. */
 	(void)signal(SIGCHLD, SIG_DFL);
 	o->idle_sec = IDLE_SEC;
-	complaint = parse_options(argc, argv, o);
-	has_monitor = complaint == NULL && flag(&client, 't') && take_over();
+	o->expire_days = EXPIRE_NEVER;
+	wrong = parse_command_line(argc, argv, o);
+	if (wrong == NULL && flag(&client, 't'))
+		wrong = parse_policy(o);
+	has_monitor = wrong == NULL && flag(&client, 't') && take_over();
 	if (!flag(&client, 't'))
 		tls_find(&client.tls);
 	close_descriptors(&client.tls);
 	client.stderr_is_client = log_open(flag(&client, 'l'));
 	if (client.stderr_is_client)
 		set_flag(o, 'l');
-	if (complaint != NULL) {
+	if (wrong != NULL) {
 		if (client.stderr_is_client)
-			log_event("error what=%s", complaint);
+			log_event("error what=%s", wrong);
 		else
-			(void)fprintf(
-			    stderr, "pop3d: %s\n%s", complaint, usage);
+			(void)fprintf(stderr, "pop3d: %s\n%s", wrong, usage);
 		return EXIT_USAGE;
 	}
 	if (!is_complete) {

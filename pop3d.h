@@ -29,7 +29,8 @@ enum {
 };
 
 enum {
-	ARGUMENTS_MOST = 256,  /* of the checkpassword program */
+	ARGUMENTS_MOST = 256, /* of the checkpassword program */
+	EXPIRE_NEVER = 100000,
 	FLAGS = 16,	       /* letters, at most */
 	SESSION_ARGUMENTS = 16 /* of the session, at most */
 };
@@ -43,6 +44,9 @@ struct options {
 	unsigned tries;	       /* -n */
 	unsigned idle_sec;     /* -T */
 	unsigned uid, gid;     /* -u */
+	unsigned delay_sec;    /* -d, or 0 */
+	unsigned expire_days;  /* -e, or EXPIRE_NEVER */
+	const char *hold;      /* -k, or NULL */
 	char **program;	       /* checkpassword and its arguments */
 	/* Options with arguments that go to the session, too. */
 	char *session[SESSION_ARGUMENTS];

@@ -356,7 +356,10 @@ update(const struct client *c)
 
 	for (size_t i = 0; drop.is_loaded && i < drop.count; i++) {
 		const struct message *message = &drop.list.messages[i];
-		bool is_deleted = message->is_deleted;
+		/* RFC 2449 section 6.7: EXPIRE 0 is an implicit DELE. */
+		bool is_deleted =
+		    message->is_deleted ||
+		    (message->is_retrieved && c->options.expire_days == 0);
 		int n = 0;
 
 		if (is_deleted)
@@ -401,10 +404,16 @@ cmd_quit(struct client *c, const struct argument *a)
 static void
 refuse_login(struct client *c, const char *holder)
 {
-	if (errno == EWOULDBLOCK) {
-		log_event("failure user=%s ip=%s mechanism=%s reason=in-use",
-		    session.user, c->peer.ip, session.mechanism);
-		reply_err(&c->stream, "[IN-USE] maildrop is in use%s", holder);
+	if (errno == EWOULDBLOCK || errno == EBUSY) {
+		bool is_early = errno == EBUSY;
+
+		log_event("failure user=%s ip=%s mechanism=%s reason=%s",
+		    session.user, c->peer.ip, session.mechanism,
+		    is_early ? "login-delay" : "in-use");
+		reply_err(&c->stream, "%s%s",
+		    is_early ? "[LOGIN-DELAY] too soon after the last login"
+			     : "[IN-USE] maildrop is in use",
+		    holder);
 		return;
 	}
 	log_event("error user=%s ip=%s what=%s path=%s error=%s", session.user,
@@ -435,12 +444,17 @@ session_run(struct client *c)
 	stream_open(&c->stream, 0, 1, true, c->options.idle_sec);
 	/* The one path that is used, and once. */
 	drop.dir = open(session.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	drop.hold = c->options.hold;
+	/* Behind the sandbox no directory can be made. */
+	if (drop.dir != -1 && drop.hold != NULL && geteuid() != 0 &&
+	    maildir_make_hold(&drop) == -1)
+		log_error("cannot make the folder of -k", drop.hold);
 	if (drop.dir != -1 &&
 	    sandbox_enter(ROLE_SESSION, &c->options, drop.dir) == -1) {
 		reply_err(&c->stream, "[SYS/PERM] no session can be had; "
 				      "tell the administrator");
-	} else if (drop.dir == -1 ||
-		   maildir_open(&drop, c->peer.ip, holder) == -1) {
+	} else if (drop.dir == -1 || maildir_open(&drop, c->peer.ip,
+					 c->options.delay_sec, holder) == -1) {
 		refuse_login(c, holder);
 	} else {
 		log_login(c, begin);

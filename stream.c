@@ -227,6 +227,14 @@ stream_line(struct stream *s, char *text, size_t *octets)
 	return LINE_OK;
 }
 
+void
+stream_await(struct stream *s)
+{
+	s->deadline = now_msec() + s->idle_msec;
+	if (s->deadline > s->end_msec)
+		s->deadline = s->end_msec;
+}
+
 bool
 stream_exactly(struct stream *s, char *data, size_t octets)
 {

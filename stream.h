@@ -71,6 +71,9 @@ void stream_open(
  */
 enum line stream_line(struct stream *s, char *text, size_t *octets);
 
+/* Has the next line wait its time, but no longer than till s->end_msec. */
+void stream_await(struct stream *s);
+
 /* Reads just so many octets, by s->deadline; false if they do not come. */
 bool stream_exactly(struct stream *s, char *data, size_t octets);
 

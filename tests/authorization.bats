@@ -101,7 +101,8 @@ RESP-CODES
 SASL PLAIN LOGIN
 TOP
 UIDL
-USER'
+USER
+UTF8'
 }
 
 @test "RFC 2449 5: CAPA's last line is the dot, and each ends in CRLF" {
@@ -1043,4 +1044,35 @@ foreign() {
 	    -s 512 -o "$RECORD/calls" -e trace=sendto,write "${POP3D[@]}" \
 	    >/dev/null 2>>"$LOG"
 	grep -c 'sendto(1, "-ERR.*-ERR.*-ERR' "$RECORD/calls" | expect 1
+}
+
+# UTF8
+
+@test "RFC 6856 2: UTF8 is announced without USER, in both states" {
+	lines CAPA | talk -c | grep UTF8 | expect UTF8
+	printf 'CAPA\nQUIT\n' | session | grep UTF8 | expect UTF8
+}
+
+@test "RFC 6856 2.1: UTF8 is +OK in AUTHORIZATION, has no argument, and is none of TRANSACTION's" {
+	lines UTF8 'UTF8 USER' utf8 'USER joe' 'PASS secret' UTF8 QUIT >"$RECORD/in"
+	greeter_command -c
+	"${POP3D[@]}" <"$RECORD/in" 2>>"$LOG" | tr -d '\r' | forms | expect '+OK
++OK
+-ERR
++OK
++OK
++OK
+-ERR
++OK'
+}
+
+@test "RFC 6856 2.1: messages go as they are stored, with UTF8 and without" {
+	printf 'Subject: \303\244\n\n\303\266\n' | deliver new/1.a
+	greeter_command -c
+	for first in UTF8 NOOP; do
+		lines "$first" 'USER joe' 'PASS secret' 'RETR 1' QUIT |
+		    "${POP3D[@]}" 2>>"$LOG" >"$RECORD/answers"
+		grep -qx $'Subject: \303\244\r' "$RECORD/answers"
+		grep -qx $'\303\266\r' "$RECORD/answers"
+	done
 }

@@ -124,21 +124,21 @@ accepted() {
 	refused '-r' -r ./empty
 }
 
-@test "issue 2: options of later versions say so and exit 100" {
-	for option in -o '-d 60' '-e 30' '-k .Deleted'; do
-		# shellcheck disable=SC2086 # an option and its argument
-		refused "${option%% *} is not available in this version" $option
-		# shellcheck disable=SC2086
-		refused "${option%% *} is not available in this version" -c \
-		    $option true
+@test "DESIGN 3: -d wants seconds from 1 to a day, -e days from 0" {
+	for n in 0 -1 +5 '' x 86401 60s; do
+		refused '-d' -d "$n"
+		refused '-d' -t -d "$n"
+	done
+	for n in -1 +5 '' x 10000 NEVER; do
+		refused '-e' -e "$n"
+		refused '-e' -t -e "$n"
 	done
 }
 
-@test "issue 2: so they do with -t" {
-	for option in -o '-d 60' '-e 30' '-k .Deleted'; do
-		# shellcheck disable=SC2086 # an option and its argument
-		refused "${option%% *} is not available in this version" -t \
-		    $option
+@test "DESIGN 3: -k wants a Maildir++ folder" {
+	for folder in '' . .. ..x Deleted .a/b ./a "$(printf '.%0200d' 1)"; do
+		refused '-k' -k "$folder"
+		refused '-k' -t -k "$folder"
 	done
 }
 
