@@ -16,7 +16,7 @@ NSS_CC = cc
 INSTALL = install
 CFLAGS = -O2
 LIBCRYPT = -lcrypt
-LIBMD = -lmd
+LIBNETTLE = -lnettle
 # pop3d-checkpassword-pam is made where this and its header are; empty: not.
 LIBPAM = -lpam
 
@@ -47,12 +47,12 @@ pop3d: $(POP3D)
 
 pop3d-checkpassword: checkpassword.o account.o
 	$(CC) $(LINKING) -o $@ checkpassword.o account.o $(LDFLAGS) \
-	    $(LIBCRYPT) $(LIBMD)
+	    $(LIBCRYPT) $(LIBNETTLE)
 
 # The same program, dynamic, whatever CC is: for accounts from NSS.
 pop3d-checkpassword-nss: checkpassword.c account.c account.h
 	$(NSS_CC) $(BASE) $(LINKING) -o $@ checkpassword.c account.c \
-	    $(LDFLAGS) $(LIBCRYPT) $(LIBMD)
+	    $(LDFLAGS) $(LIBCRYPT) $(LIBNETTLE)
 
 # Without libpam all else is made as with it.
 pop3d-checkpassword-pam: pam.c account.c account.h

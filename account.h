@@ -24,7 +24,9 @@ struct account {
 	char *hash, *plain; /* at most one of them, else nobody gets in */
 	const char *home, *shell;
 	uint32_t uid, gid;
-	char *text; /* the passwd-file, or NULL */
+	bool is_there;
+	char *extra; /* a passwd-file's last field, or NULL */
+	char *text;  /* the passwd-file, or NULL */
 	size_t text_octets;
 };
 

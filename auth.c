@@ -19,6 +19,7 @@
 #include "sandbox.h"
 
 enum {
+	BASE64_DIGITS = 64, /* and then the padding */
 	DIGEST_OCTETS = 32, /* MD5 in hexadecimal */
 	STAMP_OCTETS = 200
 };
@@ -182,7 +183,7 @@ cmd_apop(struct client *c, const struct argument *a)
 
 static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				    "abcdefghijklmnopqrstuvwxyz"
-				    "0123456789+/";
+				    "0123456789+/=";
 
 /* Encodes a string (RFC 4648 section 4), whose base64 has room in `out`. */
 static void
@@ -195,10 +196,9 @@ base64_encode(const char *text, char *out)
 		for (; n < 3 && *text != '\0'; n++)
 			bits |= (unsigned)(unsigned char)*text++
 				<< (16 - 8 * n);
-		for (int i = 0; i < 4; i++)
-			*out++ =
-			    i <= n ? base64_digits[bits >> (18 - 6 * i) & 0x3f]
-				   : '=';
+		for (int i = 0; i < 4; i++, bits <<= 6)
+			*out++ = base64_digits[i <= n ? bits >> 18 & 0x3f
+						      : BASE64_DIGITS];
 	}
 	*out = '\0';
 }
@@ -214,8 +214,7 @@ base64_decode(char *text, size_t octets)
 	while (digits > 0 && octets - digits < 2 && text[digits - 1] == '=')
 		digits--;
 	for (size_t i = 0; i < digits; i++) {
-		const char *p =
-		    memchr(base64_digits, text[i], sizeof(base64_digits) - 1);
+		const char *p = memchr(base64_digits, text[i], BASE64_DIGITS);
 
 		if (p == NULL)
 			return -1;
@@ -380,9 +379,8 @@ auth_bearer(struct client *c, struct argument *initial, enum kind mechanism)
 	if (is_gs2)
 		name.text--;
 	name.octets = (size_t)(end - name.text) - is_gs2;
-	while (*++end != '\0') {
-		field = end;
-		end = strchr(field, 1);
+	for (field = end + 1; *field != '\0'; field = end + 1) {
+		end = field + strcspn(field, "\1");
 		if (strncasecmp(field, bearer, sizeof(bearer) - 1) != 0)
 			continue;
 		token.text = field + sizeof(bearer) - 1;

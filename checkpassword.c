@@ -10,13 +10,16 @@
  */
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <md5.h>
+#include <nettle/hmac.h>
+#include <nettle/md5.h>
 #include <pwd.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -52,37 +55,64 @@ equal(const char *given, const char *known)
 	return differ == 0;
 }
 
-/* RFC 1939 section 7: the digest of the stamp followed by the password. */
+/* Whether the secret is a digest in hexadecimal. */
+static bool
+digest_fits(const uint8_t *digest, const struct credentials *cred)
+{
+	char hex[2 * MD5_DIGEST_SIZE + 1];
+
+	for (size_t i = 0; i < MD5_DIGEST_SIZE; i++)
+		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+	/* without a challenge, whoever saw one could use it for ever */
+	return equal(cred->secret, hex) && cred->challenge[0] != '\0';
+}
+
+/* RFC 1939 section 7: of the stamp followed by the password. */
 static bool
 apop_fits(const char *plain, const struct credentials *cred)
 {
-	MD5_CTX ctx;
-	unsigned char digest[MD5_DIGEST_LENGTH];
-	char hex[2 * MD5_DIGEST_LENGTH + 1];
+	struct md5_ctx ctx;
+	uint8_t digest[MD5_DIGEST_SIZE];
 	const char *stamp = cred->challenge;
 
-	MD5Init(&ctx);
-	MD5Update(&ctx, (const unsigned char *)stamp, strlen(stamp));
-	MD5Update(&ctx, (const unsigned char *)plain, strlen(plain));
-	MD5Final(digest, &ctx);
+	md5_init(&ctx);
+	md5_update(&ctx, strlen(stamp), (const uint8_t *)stamp);
+	md5_update(&ctx, strlen(plain), (const uint8_t *)plain);
+	md5_digest(&ctx, sizeof(digest), digest);
 	explicit_bzero(&ctx, sizeof(ctx));
-	for (size_t i = 0; i < sizeof(digest); i++)
-		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-	/* without a stamp, whoever saw one digest could use it for ever */
-	return equal(cred->secret, hex) && stamp[0] != '\0';
+	return digest_fits(digest, cred);
+}
+
+/* RFC 2195 section 2: of the challenge, keyed by the password. */
+static bool
+cram_fits(const char *plain, const struct credentials *cred)
+{
+	struct hmac_md5_ctx ctx;
+	uint8_t digest[MD5_DIGEST_SIZE];
+	const char *challenge = cred->challenge;
+
+	hmac_md5_set_key(&ctx, strlen(plain), (const uint8_t *)plain);
+	hmac_md5_update(&ctx, strlen(challenge), (const uint8_t *)challenge);
+	hmac_md5_digest(&ctx, sizeof(digest), digest);
+	explicit_bzero(&ctx, sizeof(ctx));
+	return digest_fits(digest, cred);
 }
 
 /* A new mechanism is a row here: what its secret is compared with. */
 static const struct mechanism {
 	const char *name; /* as in AUTH_MECH; "" where that is not set */
-	bool password;	  /* the secret may be the password itself */
-	bool (*digest_fits)(const char *, const struct credentials *);
+	bool (*fits)(const char *, const struct credentials *); /* a digest */
+	bool password; /* the secret may be the password itself */
+	bool token;    /* the program of -b judges it */
 } mechanisms[] = {
-    {"", true, apop_fits}, /* qmail-popup does not tell PASS from APOP */
-    {"USER", true, NULL},
-    {"PLAIN", true, NULL},
-    {"LOGIN", true, NULL},
-    {"APOP", false, apop_fits},
+    {"", apop_fits, true, false}, /* qmail-popup does not tell which it is */
+    {"USER", NULL, true, false},
+    {"PLAIN", NULL, true, false},
+    {"LOGIN", NULL, true, false},
+    {"APOP", apop_fits, false, false},
+    {"CRAM-MD5", cram_fits, false, false},
+    {"OAUTHBEARER", NULL, false, true},
+    {"XOAUTH2", NULL, false, true},
 };
 
 static const struct mechanism *
@@ -143,9 +173,51 @@ secret_fits(const struct account *acct, const struct credentials *cred,
 	}
 	if (acct->plain != NULL && mech->password)
 		fits = equal(cred->secret, acct->plain);
-	if (acct->plain != NULL && mech->digest_fits != NULL)
-		fits |= mech->digest_fits(acct->plain, cred);
+	if (acct->plain != NULL && mech->fits != NULL)
+		fits |= mech->fits(acct->plain, cred);
 	return fits && cred->secret[0] != '\0';
+}
+
+/*
+ * Whether the program of -b takes a bearer token: it has the token on its
+ * descriptor 3, the name in USER and the scope of -s in SCOPE, and its exit
+ * code means what those of a checkpassword program mean. It does not have
+ * the client. Asked of users who are not there as well, for the time's sake.
+ */
+static bool
+token_fits(char *program, const char *scope, const struct credentials *cred)
+{
+	char *argv[] = {program, NULL};
+	posix_spawn_file_actions_t actions;
+	size_t octets = strlen(cred->secret);
+	int token[2], status;
+	pid_t pid;
+
+	if (program == NULL)
+		errx(EXIT_MISUSE, "bearer tokens are judged by -b's program");
+	/* a pipe takes it as a whole, before anybody reads */
+	if (pipe(token) == -1 || fcntl(token[1], F_SETFD, FD_CLOEXEC) == -1 ||
+	    write(token[1], cred->secret, octets) != (ssize_t)octets ||
+	    setenv("USER", cred->user, 1) == -1 ||
+	    setenv("SCOPE", scope, 1) == -1 ||
+	    (errno = posix_spawn_file_actions_init(&actions)) != 0 ||
+	    (errno = posix_spawn_file_actions_adddup2(&actions, token[0], 3)) !=
+		0 ||
+	    (errno = posix_spawn_file_actions_addopen(
+		 &actions, 0, "/dev/null", O_RDONLY, 0)) != 0 ||
+	    (errno = posix_spawn_file_actions_addopen(
+		 &actions, 1, "/dev/null", O_WRONLY, 0)) != 0 ||
+	    (errno = posix_spawnp(
+		 &pid, program, &actions, NULL, argv, environ)) != 0)
+		err(EXIT_TEMP, "%s", program);
+	close(token[0]);
+	close(token[1]);
+	unsetenv("SCOPE");
+	if (waitpid(pid, &status, 0) == -1 || !WIFEXITED(status) ||
+	    WEXITSTATUS(status) == EXIT_MISUSE ||
+	    WEXITSTATUS(status) >= EXIT_USAGE)
+		errx(EXIT_TEMP, "%s: cannot judge a token", program);
+	return WEXITSTATUS(status) == 0;
 }
 
 /* Takes from a passwd-file's line what stands there; false if malformed. */
@@ -153,7 +225,7 @@ static bool
 parse_line(char *line, struct account *acct)
 {
 	static char none[] = "";
-	char *field[7];
+	char *field[7] = {none, none};
 
 	for (size_t i = 0; i < 7; i++) {
 		if (line == NULL && i < 2)
@@ -164,6 +236,7 @@ parse_line(char *line, struct account *acct)
 	if (field[5][0] != '\0')
 		acct->home = field[5];
 	acct->shell = field[6];
+	acct->extra = line;
 	return field[0][0] != '\0' && account_parse_id(field[2], &acct->uid) &&
 	       account_parse_id(field[3], &acct->gid);
 }
@@ -216,6 +289,7 @@ lookup_file(const char *path, const char *user, struct account *acct)
 		if (!found && strcmp(line, user) == 0) {
 			found = true;
 			*acct = entry;
+			acct->is_there = true;
 		}
 	}
 	return decoy;
@@ -259,6 +333,7 @@ shadow(const struct passwd *pw, struct account *acct)
 		age - sp->sp_max > sp->sp_inact)) {
 		warnx("%s: account has expired", pw->pw_name);
 		acct->hash = NULL;
+		acct->is_there = false;
 	}
 	return decoy;
 }
@@ -266,8 +341,10 @@ shadow(const struct passwd *pw, struct account *acct)
 static const char *
 shadow(const struct passwd *pw, struct account *acct)
 {
-	if (pw != NULL && pw->pw_expire != 0 && pw->pw_expire <= time(NULL))
+	if (pw != NULL && pw->pw_expire != 0 && pw->pw_expire <= time(NULL)) {
 		acct->hash = NULL;
+		acct->is_there = false;
+	}
 	return NULL;
 }
 #endif
@@ -279,12 +356,39 @@ lookup_system(const char *user, struct account *acct)
 	const struct passwd *pw = account_find(user, acct);
 	const char *decoy;
 
+	acct->is_there = pw != NULL;
 	if (pw != NULL)
 		acct->hash = pw->pw_passwd;
 	decoy = shadow(pw, acct);
 	if (acct->hash != NULL && !is_hash(acct->hash))
 		acct->hash = NULL;
 	return decoy != NULL ? decoy : "$y$j9T$wGIrLWb1i8q7FBFmpvPYz/";
+}
+
+/*
+ * What a passwd-file's extra field says of the session: the words
+ * pop3d_session=OPTIONS, with commas for blanks, and pop3d_maildir=DIRECTORY,
+ * among words for others, such as Dovecot.
+ */
+static void
+set_policy(char *extra)
+{
+	static const char session[] = "pop3d_session=";
+	static const char maildir[] = "pop3d_maildir=";
+	const size_t octets = sizeof(session) - 1;
+	char *word;
+
+	while ((word = strsep(&extra, " \t")) != NULL) {
+		bool is_session = strncmp(word, session, octets) == 0;
+
+		for (char *p = word; is_session && *p != '\0'; p++)
+			if (*p == ',')
+				*p = ' ';
+		if ((is_session || strncmp(word, maildir, octets) == 0) &&
+		    setenv(is_session ? "POP3D_SESSION" : "MAILDIR",
+			word + octets, 1) == -1)
+			err(EXIT_TEMP, "environment");
+	}
 }
 
 int
@@ -294,18 +398,23 @@ main(int argc, char *argv[])
 	const bool root = geteuid() == 0;
 	struct account acct = {
 	    .uid = root ? NO_ID : geteuid(), .gid = root ? NO_ID : getegid()};
-	const char *file = NULL, *home = "", *decoy;
+	const char *file = NULL, *home = "", *scope = "", *decoy;
+	char *program = NULL;
 	const struct mechanism *mech = find_mechanism(getenv("AUTH_MECH"));
 	struct credentials cred;
 	bool good = true;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "+f:h:p:u:")) != -1) {
+	while ((opt = getopt(argc, argv, "+b:f:h:p:s:u:")) != -1) {
 		if (opt == 'p') {
 			execv(PAM_PROGRAM, argv);
 			err(EXIT_TEMP, "-p: %s", PAM_PROGRAM);
 		}
-		if (opt == 'f')
+		if (opt == 'b')
+			program = optarg;
+		else if (opt == 's')
+			scope = optarg;
+		else if (opt == 'f')
 			file = optarg;
 		else if (opt == 'h')
 			home = optarg;
@@ -316,9 +425,11 @@ main(int argc, char *argv[])
 			    account_parse_id(optarg, &acct.gid);
 	}
 	if (!good || optind == argc) {
-		fprintf(stderr, "usage: pop3d-checkpassword [-f file | "
-				"-p service] [-h home] [-u uid:gid] "
-				"program [arg ...]\n");
+		fprintf(stderr,
+		    "usage: pop3d-checkpassword [-f file | -p service] "
+		    "[-b program] [-h home] [-s scope]\n"
+		    "                           [-u uid:gid] "
+		    "program [arg ...]\n");
 		return EXIT_USAGE;
 	}
 	account_read(input, sizeof(input), &cred);
@@ -326,9 +437,11 @@ main(int argc, char *argv[])
 	    account_expand(home, cred.user, path, sizeof(path)) ? path : "";
 	decoy = file == NULL ? lookup_system(cred.user, &acct)
 			     : lookup_file(file, cred.user, &acct);
-	if (!secret_fits(&acct, &cred, mech, decoy))
+	if (mech->token ? !token_fits(program, scope, &cred) || !acct.is_there
+			: !secret_fits(&acct, &cred, mech, decoy))
 		exit(EXIT_REFUSED);
 	explicit_bzero(cred.secret, strlen(cred.secret));
+	set_policy(acct.extra);
 	account_check(&acct, cred.user);
 	account_run(&acct, cred.user, file == NULL, argv + optind);
 }

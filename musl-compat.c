@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What Debian's libcrypt.a and libmd.a want of glibc and musl does not have:
- * the checked forms of three functions that fortified code calls, and
+ * What Debian's libcrypt.a and libnettle.a want of glibc and musl does not
+ * have: the checked forms of three functions that fortified code calls, and
  * arc4random_buf.  Linked by static-cc into the static programs, where a
  * linker takes only what is missing.
  *
@@ -29,6 +29,7 @@
 void __explicit_bzero_chk(void *data, size_t octets, size_t room);
 int __snprintf_chk(
     char *text, size_t octets, int flag, size_t room, const char *format, ...);
+int __fprintf_chk(FILE *file, int flag, const char *format, ...);
 void arc4random_buf(void *data, size_t octets);
 
 /* Each aborts where the caller's own room is exceeded, as glibc's do. */
@@ -52,6 +53,19 @@ __snprintf_chk(
 		abort();
 	va_start(arguments, format);
 	n = vsnprintf(text, octets, format, arguments);
+	va_end(arguments);
+	return n;
+}
+
+int
+__fprintf_chk(FILE *file, int flag, const char *format, ...)
+{
+	va_list arguments;
+	int n;
+
+	(void)flag;
+	va_start(arguments, format);
+	n = vfprintf(file, format, arguments);
 	va_end(arguments);
 	return n;
 }

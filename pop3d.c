@@ -263,7 +263,7 @@ parse_policy(struct options *o)
 	words[n] = NULL;
 	if (rest != NULL || !parse_options(n, words, "+d:e:k:m:PT:v", o) ||
 	    optind < n)
-		return "POP3D_SESSION has an option that is none there, or wrong";
+		return "POP3D_SESSION has an option that is wrong";
 	if (o->delay_sec > delay_sec)
 		o->delay_sec = delay_sec;
 	if (o->expire_days < expire_days)

@@ -147,12 +147,12 @@ check_secret(const struct account *acct, struct credentials cred,
 
 	if (acct->plain == NULL && acct->hash == NULL)
 		CHECK(!fits);
-	if (acct->plain != NULL && mech->digest_fits == NULL)
+	if (acct->plain != NULL && mech->password && mech->fits == NULL)
 		CHECK(fits == (strcmp(acct->plain, cred.secret) == 0));
 	if (acct->plain != NULL) {
 		cred.secret = acct->plain;
 		CHECK(secret_fits(acct, &cred, mech, decoy) == mech->password ||
-		      mech->digest_fits != NULL);
+		      mech->fits != NULL);
 	}
 	cred.secret = fits_all;
 	if (acct->hash != NULL && strlen(acct->hash) < 63)

@@ -21,14 +21,15 @@ is_right(const uint8_t *message, size_t octets)
 	if (octets < sizeof(mechanism))
 		return false;
 	memcpy(&mechanism, message, sizeof(mechanism));
-	if (mechanism == 4 || mechanism == 5)
+	if (mechanism == REQUEST_STLS || mechanism == REQUEST_PROXY)
 		return octets ==
-		       sizeof(mechanism) +
-			   (mechanism == 4 ? 0 : sizeof(struct proxied));
+		       sizeof(mechanism) + (mechanism == REQUEST_STLS
+						   ? 0
+						   : sizeof(struct proxied));
 	for (size_t i = sizeof(mechanism); i < octets; i++)
 		if (message[i] == 0 && nuls++ < 3)
 			at[nuls - 1] = i - sizeof(mechanism);
-	return nuls == 3 && message[octets - 1] == 0 && mechanism < 4 &&
+	return nuls == 3 && message[octets - 1] == 0 && mechanism < 7 &&
 	       at[0] > 0 && at[0] <= USER_OCTETS &&
 	       at[1] - at[0] - 1 <= SECRET_OCTETS &&
 	       at[2] - at[1] - 1 <= CHALLENGE_OCTETS;

@@ -89,7 +89,7 @@ build() {
 case ${1:-} in
 --build)
 	compile -fsanitize=fuzzer,address,undefined -o "$build/$2" \
-	    "fuzz/$2.c" "$build/pop3d.a" -lcrypt -lmd
+	    "fuzz/$2.c" "$build/pop3d.a" -lcrypt -lnettle
 	exit
 	;;
 --run)
@@ -108,7 +108,7 @@ if [ $# = 0 ]; then
 fi
 
 sh tests/install-needs.sh "$clang=clang" ar=binutils \
-	/usr/include/crypt.h=libcrypt-dev /usr/include/md5.h=libmd-dev || exit 1
+	/usr/include/crypt.h=libcrypt-dev /usr/include/nettle/hmac.h=nettle-dev || exit 1
 # Of clang's own version; a name without a path means that it is not there.
 runtime=$("$clang" -print-file-name="libclang_rt.fuzzer-$(uname -m).a")
 major=$("$clang" -dumpversion | cut -d. -f1)

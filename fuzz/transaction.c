@@ -271,9 +271,10 @@ run(unsigned flags)
 		*p++ = 'P';
 	if ((flags & VERBOSE) != 0)
 		*p++ = 'v';
+	client.options.expire_days = EXPIRE_NEVER;
 	stream_open(&client.stream, 0, 1, true, 600);
 	drop.dir = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	CHECK(maildir_open(&drop, "", holder) == 0);
+	CHECK(maildir_open(&drop, "", 0, holder) == 0);
 	CHECK(drop.count == MESSAGES);
 	reason = command_loop(&client, transaction_commands);
 	maildir_close(&drop);

@@ -12,8 +12,8 @@ cd "$top"
 
 sh tests/install-needs.sh cc=gcc make=make bats=bats parallel=parallel \
 	musl-gcc=musl-tools file=file \
-	/usr/include/crypt.h=libcrypt-dev /usr/include/md5.h=libmd-dev \
-	tcpserver=ucspi-tcp xinetd=xinetd curl=curl fetchmail=fetchmail \
+	/usr/include/crypt.h=libcrypt-dev /usr/include/nettle/hmac.h=nettle-dev \
+	tcpserver=ucspi-tcp xinetd=xinetd curl=curl jq=jq fetchmail=fetchmail \
 	python3=python3 perl=perl valgrind=valgrind strace=strace rsync=rsync \
 	mkpasswd=whois nc=netcat-openbsd readelf=binutils setpriv=util-linux \
 	git=git dpkg-buildpackage=dpkg-dev dh=debhelper lintian=lintian \

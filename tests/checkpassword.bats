@@ -155,6 +155,148 @@ as_ordinary() {
 	refuses mrose tanstaaf '<1896.697170952@dbc.mtview.ca.us>'
 }
 
+@test "CRAM-MD5: RFC 2195's example, with {PLAIN}" {
+	entries 'tim:{PLAIN}tanstaaftanstaaf' "hashed:$(hash_of md5)"
+	export AUTH_MECH=CRAM-MD5
+	challenge='<1896.697170952@postoffice.reston.mci.net>'
+	accepts tim b913a602c7eda7a495b4e6e7334d3890 "$challenge"
+	refuses tim b913a602c7eda7a495b4e6e7334d3891 "$challenge"
+	refuses tim b913a602c7eda7a495b4e6e7334d3890 "<x$challenge"
+	refuses tim tanstaaftanstaaf "$challenge"
+	refuses nobody b913a602c7eda7a495b4e6e7334d3890 "$challenge"
+	refuses hashed tanstaaf "$challenge"
+}
+
+@test "CRAM-MD5: a secret longer than MD5's block is hashed first" {
+	long=$(printf '%0100d' 7)
+	entries "tim:{PLAIN}$long"
+	export AUTH_MECH=CRAM-MD5
+	accepts tim "$(printf '<1.2@x>' | openssl md5 -hex -hmac "$long" |
+	    sed 's/.* //')" '<1.2@x>'
+	digest=$(printf '' | openssl md5 -hex -hmac "$long" | sed 's/.* //')
+	refuses tim "$digest" ''
+}
+
+# bearer: the program of -b; sh on standard input, which has $OUT.
+bearer() {
+	{
+		echo '#!/bin/sh'
+		cat
+	} >"$BATS_TEST_TMPDIR/bearer"
+	chmod 755 "$BATS_TEST_TMPDIR/bearer"
+	opts+=(-b "$BATS_TEST_TMPDIR/bearer" -s mail)
+	export OUT=$BATS_TEST_TMPDIR/seen
+}
+
+@test "bearer tokens: the program of -b gets token, user and scope, and not the client" {
+	bearer <<'P'
+client=$(readlink /proc/$$/fd/0 /proc/$$/fd/1)
+printf '%s|%s|%s\n%s\n' "$(cat <&3)" "$USER" "$SCOPE" "$client" >"$OUT"
+P
+	entries 'joe:!'
+	for mech in OAUTHBEARER XOAUTH2; do
+		export AUTH_MECH=$mech
+		accepts joe 'ya29.to ken'
+		printf 'ya29.to ken|joe|mail\n/dev/null\n/dev/null\n' |
+		    cmp - "$OUT"
+	done
+}
+
+@test "bearer tokens: exit codes of the program of -b" {
+	bearer <<'P'
+exit "$CODE"
+P
+	entries 'joe:!'
+	export AUTH_MECH=XOAUTH2 CODE
+	for CODE in 1 3 99; do
+		attempt joe token
+		expect 1
+	done
+	for CODE in 2 100 111; do
+		attempt joe token
+		expect 111
+		[ ! -s "$out" ]
+	done
+	bearer <<'P'
+kill -9 $$
+P
+	attempt joe token
+	expect 111
+	rm "$BATS_TEST_TMPDIR/bearer"
+	attempt joe token
+	expect 111
+}
+
+@test "bearer tokens: who has no account is refused, whatever the program of -b says" {
+	bearer <<'P'
+exit 0
+P
+	entries 'joe:!'
+	export AUTH_MECH=OAUTHBEARER
+	accepts joe token
+	refuses ann token
+	refuses ../joe token
+}
+
+@test "bearer tokens: a stand-in for an introspection end point (RFC 7662)" {
+	python3 - "$BATS_TEST_TMPDIR/port" <<'P' 3>&- &
+import http.server, json, sys, urllib.parse
+class Introspection(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        text = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        good = urllib.parse.parse_qs(text).get("token") == ["good+/="]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"active": good, "username": "joe",
+            "scope": "mail openid"} if good else {"active": False}).encode())
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Introspection)
+with open(sys.argv[1], "w") as file:
+    print(server.server_address[1], file=file)
+server.serve_forever()
+P
+	server=$!
+	for _ in {1..500}; do
+		[ ! -s "$BATS_TEST_TMPDIR/port" ] || break
+		sleep 0.02
+	done
+	export PORT AUTH_MECH=OAUTHBEARER
+	PORT=$(cat "$BATS_TEST_TMPDIR/port")
+	cp "$BATS_TEST_DIRNAME/../contrib/introspect" "$BATS_TEST_TMPDIR"
+	sed -i "s|^url=.*|url=http://127.0.0.1:$PORT/introspect|" \
+	    "$BATS_TEST_TMPDIR/introspect"
+	chmod 755 "$BATS_TEST_TMPDIR/introspect"
+	entries 'joe:!' 'ann:!'
+	opts+=(-b "$BATS_TEST_TMPDIR/introspect" -s mail)
+	accepts joe 'good+/='
+	refuses joe bad
+	# It is joe's.
+	refuses ann 'good+/='
+	opts+=(-s calendar)
+	refuses joe 'good+/='
+	kill $server
+	wait $server || :
+	# Nobody is there to ask.
+	attempt joe 'good+/='
+	expect 111
+}
+
+@test "passwd-file: what the extra field says of the session" {
+	program=(sh -c 'printf "%s|%s\n" "${POP3D_SESSION-none}" "${MAILDIR-none}"')
+	entries 'joe:{PLAIN}a:::::/bin/sh:userdb_x=1 pop3d_session=-d300,-k.Deleted,-P pop3d_maildir=Mail:s y' \
+	    'ann:{PLAIN}a::::::xpop3d_session=-P' 'ben:{PLAIN}a' \
+	    'kim:{PLAIN}a::::::pop3d_session='
+	feed < <(printf 'joe\0a\0\0')
+	[ "$(cat "$out")" = '-d300 -k.Deleted -P|Mail:s' ]
+	feed < <(printf 'ann\0a\0\0')
+	[ "$(cat "$out")" = 'none|none' ]
+	feed < <(printf 'ben\0a\0\0')
+	[ "$(cat "$out")" = 'none|none' ]
+	feed < <(printf 'kim\0a\0\0')
+	[ "$(cat "$out")" = '|none' ]
+}
+
 @test "AUTH_MECH: USER, PLAIN and LOGIN take the password alone" {
 	for mech in USER PLAIN LOGIN; do
 		export AUTH_MECH=$mech
@@ -176,7 +318,7 @@ as_ordinary() {
 
 @test "AUTH_MECH: one not served here is misuse, never a password" {
 	entries 'mrose:{PLAIN}tanstaaf'
-	for mech in OAUTHBEARER XOAUTH2 CRAM-MD5 apop X; do
+	for mech in OAUTHBEARER XOAUTH2 apop cram-md5 SCRAM-SHA-1 X; do
 		export AUTH_MECH=$mech
 		attempt mrose tanstaaf
 		expect 2

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 port=${PORT:-1110}
 sh tests/install-needs.sh cc=gcc make=make python3=python3 \
 	tcpserver=ucspi-tcp /usr/include/crypt.h=libcrypt-dev \
-	/usr/include/md5.h=libmd-dev musl-gcc=musl-tools curl=curl
+	/usr/include/nettle/hmac.h=nettle-dev musl-gcc=musl-tools curl=curl
 make -s
 
 demo=$(mktemp -d)

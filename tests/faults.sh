@@ -8,7 +8,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
 
 sh tests/install-needs.sh cc=gcc make=make musl-gcc=musl-tools \
-	/usr/include/crypt.h=libcrypt-dev /usr/include/md5.h=libmd-dev \
+	/usr/include/crypt.h=libcrypt-dev /usr/include/nettle/hmac.h=nettle-dev \
 	python3=python3 strace=strace readelf=binutils
 
 TEST_UID=$(id -u) TEST_GID=$(id -g)

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 1
 sh tests/install-needs.sh gcc=gcc clang=clang clang-tidy=clang-tidy \
 	clang-format=clang-format cppcheck=cppcheck shellcheck=shellcheck \
 	mandoc=mandoc musl-gcc=musl-tools bmake=bmake \
-	/usr/include/crypt.h=libcrypt-dev /usr/include/md5.h=libmd-dev \
+	/usr/include/crypt.h=libcrypt-dev /usr/include/nettle/hmac.h=nettle-dev \
 	/usr/include/security/pam_appl.h=libpam0g-dev || exit 1
 
 passed=0
@@ -72,7 +72,7 @@ lint "cppcheck" cppcheck --quiet --enable=warning,style,performance,portability 
 	--suppress=variableScope --error-exitcode=1 \
 	--std=c11 -D_GNU_SOURCE -D__linux__ ./*.c bench
 lint "shellcheck" sh -c 'shellcheck tests/*.sh tests/*.bash static-cc .ci/run \
-	    contrib/*.sh contrib/*/run contrib/*/log/run contrib/pop3d-report &&
+	    contrib/*.sh contrib/*/run contrib/*/log/run contrib/pop3d-report contrib/introspect &&
 	shellcheck -x bench/*.sh fuzz/*.sh &&
 	shellcheck contrib/debian/pop3d.p* contrib/init/rc.local &&
 	shellcheck -s sh -e SC1008,SC2034,SC2154 contrib/openrc/pop3d &&

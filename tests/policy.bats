@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # What an administrator decides: EXPIRE, LOGIN-DELAY, the folder for deleted
 # messages, and all of these for one user.
+# shellcheck disable=SC2030,SC2031 # each test has an environment of its own
 
 load helper
 
