@@ -20,6 +20,7 @@ sh tests/install-needs.sh cc=gcc make=make bats=bats parallel=parallel \
 	faketime=faketime deluser=adduser haproxy=haproxy nginx=nginx-core \
 	/usr/lib/nginx/modules/ngx_mail_module.so=libnginx-mod-mail \
 	/usr/lib/dovecot/pop3=dovecot-pop3d \
+	/usr/lib/dovecot/imap=dovecot-imapd \
 	svscan=daemontools runsv=runit s6-svscan=s6 tcpsvd=ipsvd socat=socat \
 	systemd-socket-activate=systemd stunnel4=stunnel4 openssl=openssl \
 	fail2ban-regex=fail2ban logrotate=logrotate rsyslogd=rsyslog \
