@@ -388,9 +388,10 @@ count_quota() {
 messages() {
 	for directory in "$1new" "$1cur"; do
 		! is_directory "$directory" ||
-			find "$directory" -mindepth 1 -maxdepth 1 -type f \
-				! -name '.*' ! -name "*$newline*" \
-				-printf '%s/%T@/%C@/%p\n'
+			find "$directory" -ignore_readdir_race -mindepth 1 \
+				-maxdepth 1 -type f ! -name '.*' \
+				! -name "*$newline*" \
+				-printf '%s/%T@/%C@/%p\n' || return
 	done
 }
 
@@ -407,15 +408,17 @@ function behind(n,    text) {
 # older than that: SINCE is `changed`, the last change of the inode, or
 # `delivered`, the time of modification or that in the name, if it is later.
 older() {
-	messages "$1" | awk -F/ -v now="$(date +%s.%N)" -v days="$2" \
+	listed=$(messages "$1") || return
+	[ -z "$listed" ] || printf '%s\n' "$listed" | awk -F/ -v now="$(date +%s.%N)" -v days="$2" \
 	    -v since="$3" "$BEHIND"'{
 		path = behind(3)
 		time = since == "changed" ? $3 : $2
 		if (since == "delivered") {
 			name = path
 			sub(/.*\//, "", name)
-			stamp = match(name, /^[0-9]+/) ?
-			    substr(name, 1, RLENGTH) + 0 : 0
+			stamp = 0
+			if (match(name, /^[0-9]+/))
+				stamp = substr(name, 1, RLENGTH) + 0
 			if (stamp > time + 0 && stamp <= now)
 				time = stamp
 		}
@@ -428,36 +431,49 @@ older() {
 # $dry=true each that it would remove, as that.
 # shellcheck disable=SC2154 # the scripts set it
 remove_older() {
-	found=$(older "$1" "$2" "$3")
+	found=$(older "$1" "$2" "$3") || {
+		trouble "cannot be listed"
+		return
+	}
 	[ -n "$found" ] || return 0
 	if $dry; then
 		printf '%s\n' "$found" | log_messages "$4"
 		return
 	fi
-	removed=$(printf '%s\n' "$found" | sed 's/^[^/]*\///' | tr '\n' '\000' |
+	quota=
+	! is_file maildirsize || quota=maildirsize
+	printf '%s\n' "$found" | sed 's/^[^/]*\///' | tr '\n' '\000' |
 		xargs -0 sh -c 'find "$@" -maxdepth 0 -type f -delete \
-			-printf "%s/%p\n"' sh 2>/dev/null)
-	[ -z "$removed" ] || printf '%s\n' "$removed" | log_messages "$4"
-	# What the quota does not count: messages with the flag T, and .Trash.
-	# shellcheck disable=SC2046 # two words
-	count_quota $(printf '%s\n' "$removed" | awk -F/ '
-		$0 != "" && !/^[0-9]*\/\.Trash\// && !/\/[^:\/]*:2,[^\/]*T[^\/]*$/ {
-			octets += $1
-			n++
-		}
-		END { printf "-%.0f %d\n", octets, -n }') || return
-	left=$(printf '%s\n' "$found" "$removed" | sort | uniq -u |
-		while IFS= read -r line; do
-			! is_file "${line#*/}" || echo "${line#*/}"
-		done)
+			-printf "%s/%p\n"' sh 2>/dev/null |
+		log_messages "$4" "$quota" || {
+		trouble "maildirsize cannot be written"
+		return
+	}
+	left=$(printf '%s\n' "$found" | while IFS= read -r line; do
+		! is_file "${line#*/}" || echo "${line#*/}"
+	done)
 	[ -z "$left" ] || trouble "not removed: $left"
 }
 
-# log_messages EVENT: a line for each line of octets/path.
+# log_messages EVENT [QUOTA]: a line for each line of octets/path.  They are
+# taken off the quota file, where one is named, all but what it does not count:
+# messages with the flag T, and those in .Trash.
 log_messages() {
-	EVENT=$1 MAILDIR=$maildir awk "$QUOTE$BEHIND"'$0 != "" {
-		print "event=" ENVIRON["EVENT"] " maildir=" \
-		    quote(ENVIRON["MAILDIR"]) " message=" quote(behind(1)) \
-		    " octets=" $0 + 0
+	EVENT=$1 MAILDIR=$maildir QUOTA=${2:-} awk "$QUOTE$BEHIND"'
+	BEGIN {
+		line = "event=" ENVIRON["EVENT"] " maildir=" \
+		    quote(ENVIRON["MAILDIR"]) " message="
+	}
+	{
+		print line quote(behind(1)) " octets=" $0 + 0
+		fflush()
+	}
+	!/^[0-9]*\/\.Trash\// && !/\/[^:\/]*:2,[^\/]*T[^\/]*$/ {
+		octets += $0
+		n++
+	}
+	END {
+		if (n && ENVIRON["QUOTA"] != "")
+			printf "-%.0f -%d\n", octets, n >>ENVIRON["QUOTA"]
 	}'
 }

@@ -11,6 +11,13 @@ setup_file() {
 	installed "mkdir -p" "cp contrib/bulletin" "cp contrib/maildirs.sh" \
 	    "chmod 755" >"$BATS_FILE_TMPDIR/install.sh"
 	(cd "$BATS_TEST_DIRNAME/.." && sh -eu "$BATS_FILE_TMPDIR/install.sh")
+	# The awk that knows least.
+	if command -v mawk >/dev/null; then
+		mkdir "$BATS_FILE_TMPDIR/awk"
+		ln -s "$(command -v mawk)" "$BATS_FILE_TMPDIR/awk/awk"
+		PATH=$BATS_FILE_TMPDIR/awk:$PATH
+		export PATH
+	fi
 }
 
 setup() {
@@ -153,6 +160,19 @@ quota() {
 	echo more >>"$MESSAGE"
 	bulletin -i holidays
 	[ "$(count "$BATS_TEST_TMPDIR/homes/user/Maildir")" = 3 ]
+}
+
+@test "INSTALL: bulletins that run at the same time deliver once" {
+	local i
+
+	maildir user
+	maildir other
+	for i in 1 2 3; do
+		"$SCRIPTS/bulletin" "$MESSAGE" <"$BATS_TEST_TMPDIR/list" 3>&- &
+	done
+	wait
+	[ "$(count "$BATS_TEST_TMPDIR/homes/user/Maildir")" = 1 ]
+	[ "$(count "$BATS_TEST_TMPDIR/homes/other/Maildir")" = 1 ]
 }
 
 @test "INSTALL: Maildirs of one owner share a bulletin's file, of two owners they do not" {
@@ -461,6 +481,9 @@ $(wc -c <"$MESSAGE") 1" <"$first/maildirsize"
 	in_maildir expire 30 && return 1
 	[ "$(out event=expired)" = 1 ]
 	complained "not removed: new/$((NOW - 40 * DAY)).a"
+	as_user chmod 0 "$MAIL/new"
+	in_maildir expire 30 && return 1
+	complained 'cannot be listed'
 	as_user chmod 700 "$MAIL/new"
 }
 
