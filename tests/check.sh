@@ -26,6 +26,8 @@ sh tests/install-needs.sh cc=gcc make=make bats=bats parallel=parallel \
 	fail2ban-regex=fail2ban logrotate=logrotate rsyslogd=rsyslog \
 	busybox=busybox mawk=mawk gawk=gawk \
 	/usr/lib/python3/dist-packages/systemd/journal.py=python3-systemd \
+	script=bsdutils getmail=getmail6 mpop=mpop fdm=fdm movemail=mailutils \
+	mutt=mutt neomutt=neomutt s-nail=s-nail ruby=ruby \
 	ss=iproute2 /usr/include/security/pam_appl.h=libpam0g-dev \
 	/usr/share/doc/libevent-2.1-7/copyright=libevent-2.1-7
 # Of these two, and xinetd, only one may be installed.
@@ -40,7 +42,7 @@ sh tests/install-needs.sh \
 # sessions of oracle, concurrent and index.
 tests=tests
 [ "${POP3D_TOOL:-}" != valgrind ] || tests="tests/authorization.bats
-	tests/checkpassword-interface.bats tests/clients.bats
+	tests/checkpassword-interface.bats tests/clients*.bats
 	tests/dialogue.bats tests/lock.bats tests/log.bats tests/maildrop.bats
 	tests/options.bats tests/retr.bats tests/transaction.bats
 	tests/update.bats"
