@@ -1,0 +1,177 @@
+#!/usr/bin/env bats
+# Mail readers: mutt, neomutt, s-nail.  They keep mail with LF.
+
+load helper
+load clients
+
+setup() {
+	clients_setup
+	BOX=$HOME/box
+	mkdir -m 700 "$BOX" "$BOX/new" "$BOX/cur" "$BOX/tmp"
+	[ "$(id -u)" != 0 ] || chown -R daemon:daemon "$HOME"
+}
+
+teardown() {
+	pop3d_teardown
+}
+
+all_in_box() {
+	[ "$(count "$BOX")" = 5 ]
+	from_maildir "$BOX"
+	all_same 5
+}
+
+# run_mutt PROGRAM KEYS [LINE ...]: on a terminal of its own, with these lines in
+# its configuration; $BOX is its spool.  What it shows goes to $HOME/said.
+run_mutt() {
+	private "$HOME/rc" <<R
+set mbox_type=Maildir spoolfile="$BOX" folder="$HOME" record="" move=no
+set pop_host="pop://joe@127.0.0.1:$PORT" pop_pass="${SECRET:-secret}"
+set pop_checkinterval=0 pop_last=no pop_delete=no ssl_force_tls=no
+set quit=yes delete=yes confirmappend=no confirmcreate=no wait_key=no
+set header_cache="" message_cachedir="" sleep_time=0
+$(printf '%s\n' "${@:3}")
+push "$2"
+R
+	(cd "$HOME" && TERM=xterm as_client timeout 60 script -qefc \
+	    "echo \$\$ >pid && exec $1 -n -F rc ${FOLDER:+-f $FOLDER}" said) \
+	    </dev/null >/dev/null
+}
+
+# keeps PROGRAM: by pop_last it fetches nothing the second time.
+keeps() {
+	need "$1"
+	offer -a
+	lf
+	run_mutt "$1" '<fetch-mail><quit>' 'set pop_last=yes'
+	wait_for logged 'event=end .* retrieved=5 .* reason=quit'
+	run_mutt "$1" '<fetch-mail><quit>' 'set pop_last=yes'
+	wait_for logged 'event=end .* retrieved=0 .* reason=quit'
+	all_in_box
+	nothing_lost
+}
+
+# deletes PROGRAM: what it has fetched, by each way to log in.
+deletes() {
+	local how
+
+	need "$1"
+	offer -a
+	lf
+	for how in user apop plain; do
+		run_mutt "$1" '<fetch-mail><quit>' "set pop_authenticators=$how"
+		rm "$BOX"/*/*
+	done
+	run_mutt "$1" '<fetch-mail><quit>' 'set pop_delete=yes'
+	all_in_box
+	all_deleted
+	sed -n 's/.*event=login .*mechanism=\([A-Z]*\).*/\1/p' "$LOG" |
+	    head -n 3 | expect 'USER
+APOP
+PLAIN'
+}
+
+# opens PROGRAM: the mailbox as a folder, copies all, deletes all.  To what it
+# copies it adds two lines.
+opens() {
+	need "$1"
+	offer
+	lf
+	FOLDER=pop://joe@127.0.0.1:$PORT run_mutt "$1" \
+	    "<tag-pattern>~A<enter><tag-prefix><copy-message>$BOX<enter><quit>"
+	sed -i '/^\(Content-Length\|Lines\): [0-9]*$/d' "$BOX"/*/*
+	all_in_box
+	nothing_lost
+	FOLDER=pop://joe@127.0.0.1:$PORT run_mutt "$1" \
+	    '<delete-pattern>~A<enter><quit>'
+	all_deleted
+}
+
+# is_refused PROGRAM: with a wrong password, by each way to log in.  It shows
+# why for two seconds.
+is_refused() {
+	local how pid
+
+	need "$1"
+	offer_quickly -a
+	for how in user apop plain; do
+		rm -f "$HOME/said"
+		SECRET=wrong run_mutt "$1" '<fetch-mail>' \
+		    "set pop_authenticators=$how" 3>&- &
+		pid=$!
+		wait_for grep -aqsE \
+		    '(Login|APOP authentication|SASL authentication) failed' \
+		    "$HOME/said"
+		kill "$(cat "$HOME/pid")"
+		wait "$pid" || :
+	done
+	[ "$(count "$BOX")" = 0 ]
+	nothing_lost
+}
+
+@test "mutt keeps, and with pop_last fetches nothing the second time" {
+	keeps mutt
+}
+
+@test "mutt fetches and deletes, with USER, APOP and PLAIN" {
+	deletes mutt
+}
+
+@test "mutt opens the mailbox as a folder, copies it and deletes from it" {
+	opens mutt
+}
+
+@test "mutt with a wrong password says so" {
+	is_refused mutt
+}
+
+@test "neomutt keeps, and with pop_last fetches nothing the second time" {
+	keeps neomutt
+}
+
+@test "neomutt fetches and deletes, with USER, APOP and PLAIN" {
+	deletes neomutt
+}
+
+@test "neomutt opens the mailbox as a folder, copies it and deletes from it" {
+	opens neomutt
+}
+
+@test "neomutt with a wrong password says so" {
+	is_refused neomutt
+}
+
+# run_nail COMMAND ...: s-nail with the mailbox as its folder.
+run_nail() {
+	printf '%s\n' "$@" | as_client s-nail -:/ -# -S v15-compat \
+	    ${APOP:+-S pop3-no-apop} -S "password=${SECRET:-secret}" \
+	    -f "pop3://joe@127.0.0.1:$PORT" >"$HOME/said" 2>&1
+}
+
+# In a Maildir, too, it quotes what looks like the start of a message in an mbox,
+# and has an empty line at a message's end.
+@test "s-nail copies every message, keeps and deletes, with USER and APOP" {
+	need s-nail
+	offer -a
+	lf
+	sed -i -e 's/^From />&/' -e '${/./s/$/\n/}' "$WANT"/*
+	run_nail "copy * maildir://$BOX" xit
+	all_in_box
+	nothing_lost
+	APOP=no run_nail 'delete 2 3' quit
+	wait_for test "$(mail_files | wc -l)" = 3
+	logged 'event=login .*mechanism=APOP'
+	logged 'event=login .*mechanism=USER'
+	# It leaves without QUIT where it has changed nothing.
+	logged 'event=end .* retrieved=5 .* reason=disconnect'
+	logged 'event=end .* deleted=2 .* reason=quit'
+}
+
+@test "s-nail with a wrong password says so" {
+	need s-nail
+	offer_quickly
+	SECRET=wrong run_nail quit || :
+	grep -F 'POP3 error: -ERR [AUTH] wrong user name or password' \
+	    "$HOME/said"
+	nothing_lost
+}
