@@ -147,7 +147,7 @@ R
 @test "mpop chooses a way itself, asks for STLS, and fetches in TLS" {
 	need mpop
 	with_stls
-	offer -a
+	offer
 	lf
 	run_mpop on auto 'keep off' 'tls on' 'tls_starttls on' \
 	    "tls_trust_file $CERTIFICATE"

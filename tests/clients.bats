@@ -35,25 +35,22 @@ pop_curl() {
 	[ -z "$(ls "$MAIL/new")" ]
 }
 
-@test "curl fetches by every --login-options, and by its own choice" {
+@test "curl fetches with AUTH=PLAIN, AUTH=LOGIN and AUTH=+APOP" {
 	local how
 
 	offer -a
-	for how in AUTH=PLAIN AUTH=LOGIN AUTH=+APOP 'AUTH=*'; do
+	for how in AUTH=PLAIN AUTH=LOGIN AUTH=+APOP; do
 		pop_curl --login-options "$how" "pop3://127.0.0.1:$PORT/1" \
 		    -o "$GOT/1"
 		cmp "$WANT/1" "$GOT/1"
 		rm "$GOT/1"
 	done
-	pop_curl "pop3://127.0.0.1:$PORT/1" | cmp "$WANT/1" -
 	pop_curl --login-options AUTH=PLAIN --sasl-ir --sasl-authzid joe \
 	    "pop3://127.0.0.1:$PORT/1" | cmp "$WANT/1" -
 	sed -n 's/.*event=login .*mechanism=\([A-Z]*\).*/\1/p' "$LOG" | expect \
 	    'PLAIN
 LOGIN
 APOP
-PLAIN
-PLAIN
 PLAIN'
 }
 
@@ -91,7 +88,8 @@ PLAIN'
 		[ "$code" = 67 ]
 	done
 	[ "$(grep -c 'event=failure user=joe' "$LOG")" = 3 ]
-	pop_curl "pop3://127.0.0.1:$PORT/" >/dev/null
+	SECRET=secret pop_curl --login-options AUTH=PLAIN \
+	    "pop3://127.0.0.1:$PORT/" >/dev/null
 }
 
 @test "curl asks for STLS, and fetches in TLS" {
