@@ -7,21 +7,10 @@ load clients
 
 setup() {
 	clients_setup
-	BOX=$HOME/box
-	mkdir "$HOME/state"
-	mkdir -m 700 "$BOX" "$BOX/new" "$BOX/cur" "$BOX/tmp"
-	[ "$(id -u)" != 0 ] || chown -R daemon:daemon "$HOME"
 }
 
 teardown() {
 	pop3d_teardown
-}
-
-# all_in_box: all five messages have come into the Maildir $BOX, none twice.
-all_in_box() {
-	[ "$(count "$BOX")" = 5 ]
-	from_maildir "$BOX"
-	all_same 5
 }
 
 # run_getmail [OPTION ...]: what it says goes to $HOME/said.  It does not notice
@@ -92,24 +81,6 @@ with_return_path() {
 	SECRET=wrong run_getmail --delete || :
 	grep -F -- '-ERR [AUTH] wrong user name or password' "$HOME/said"
 	nothing_lost
-}
-
-# run_mpop AUTH PIPELINING [LINE ...]: with these lines in its configuration.
-run_mpop() {
-	private "$HOME/rc" <<R
-account default
-host 127.0.0.1
-port $PORT
-user joe
-password ${SECRET:-secret}
-auth $1
-pipelining $2
-uidls_file $HOME/state/uidls
-delivery ${DELIVERY:-maildir $BOX}
-received_header off
-$(printf '%s\n' "${@:3}")
-R
-	as_client mpop -C "$HOME/rc" >"$HOME/said" 2>&1
 }
 
 @test "mpop keeps, finds nothing new, and deletes, by each way to log in" {

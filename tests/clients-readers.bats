@@ -6,36 +6,10 @@ load clients
 
 setup() {
 	clients_setup
-	BOX=$HOME/box
-	mkdir -m 700 "$BOX" "$BOX/new" "$BOX/cur" "$BOX/tmp"
-	[ "$(id -u)" != 0 ] || chown -R daemon:daemon "$HOME"
 }
 
 teardown() {
 	pop3d_teardown
-}
-
-all_in_box() {
-	[ "$(count "$BOX")" = 5 ]
-	from_maildir "$BOX"
-	all_same 5
-}
-
-# run_mutt PROGRAM KEYS [LINE ...]: on a terminal of its own, with these lines in
-# its configuration; $BOX is its spool.  What it shows goes to $HOME/said.
-run_mutt() {
-	private "$HOME/rc" <<R
-set mbox_type=Maildir spoolfile="$BOX" folder="$HOME" record="" move=no
-set pop_host="pop://joe@127.0.0.1:$PORT" pop_pass="${SECRET:-secret}"
-set pop_checkinterval=0 pop_last=no pop_delete=no ssl_force_tls=no
-set quit=yes delete=yes confirmappend=no confirmcreate=no wait_key=no
-set header_cache="" message_cachedir="" sleep_time=0
-$(printf '%s\n' "${@:3}")
-push "$2"
-R
-	(cd "$HOME" && TERM=xterm as_client timeout 60 script -qefc \
-	    "echo \$\$ >pid && exec $1 -n -F rc ${FOLDER:+-f $FOLDER}" said) \
-	    </dev/null >/dev/null
 }
 
 # keeps PROGRAM: by pop_last it fetches nothing the second time.  Left to itself
@@ -138,13 +112,6 @@ is_refused() {
 	is_refused neomutt
 }
 
-# run_nail COMMAND ...: s-nail with the mailbox as its folder.
-run_nail() {
-	printf '%s\n' "$@" | as_client s-nail -:/ -# -S v15-compat \
-	    ${APOP:+-S pop3-no-apop} -S "password=${SECRET:-secret}" \
-	    -f "pop3://joe@127.0.0.1:$PORT" >"$HOME/said" 2>&1
-}
-
 # In a Maildir, too, it quotes what looks like the start of a message in an mbox,
 # and has an empty line at a message's end.
 @test "s-nail copies every message, keeps and deletes, with USER and APOP" {
@@ -155,7 +122,7 @@ run_nail() {
 	run_nail "copy * maildir://$BOX" xit
 	all_in_box
 	nothing_lost
-	APOP=no run_nail 'delete 2 3' quit
+	run_nail -S pop3-no-apop -- 'delete 2 3' quit
 	wait_for test "$(mail_files | wc -l)" = 3
 	logged 'event=login .*mechanism=APOP'
 	logged 'event=login .*mechanism=USER'

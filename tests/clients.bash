@@ -9,10 +9,13 @@ clients_setup() {
 	# Nothing of whoever runs the tests, and all that a client may leave.
 	HOME=$BATS_TEST_TMPDIR/client
 	unset MAILRC MAILCAPS MBOX XDG_CONFIG_HOME XDG_DATA_HOME
-	mkdir "$GOT" "$WANT" "$HOME"
+	# Of the client: a Maildir, and where it keeps what it must remember.
+	BOX=$HOME/box
+	mkdir "$GOT" "$WANT" "$HOME" "$HOME/state"
+	mkdir -m 700 "$BOX" "$BOX/new" "$BOX/cur" "$BOX/tmp"
 	export GOT WANT HOME
 	if [ "$(id -u)" = 0 ]; then
-		chown daemon:daemon "$GOT" "$HOME"
+		chown -R daemon:daemon "$GOT" "$HOME"
 	fi
 	messages
 }
@@ -168,15 +171,16 @@ lf() {
 	done
 }
 
-# from_maildir FOLDER: what a client has put into it goes to $GOT/1 and so on,
-# in the order of its Froms.
-from_maildir() {
+# all_in_box: all five messages have come into the Maildir $BOX, each as it must
+# arrive; takes them away.
+all_in_box() {
 	local file
 
-	for file in "$1"/new/* "$1"/cur/*; do
-		[ -e "$file" ] || continue
-		mv "$file" "$GOT/$(number_of "$file")"
+	[ "$(count "$BOX")" = 5 ]
+	for file in "$BOX"/new/* "$BOX"/cur/*; do
+		[ ! -e "$file" ] || mv "$file" "$GOT/$(number_of "$file")"
 	done
+	all_same 5
 }
 
 # from_mbox FILE: the messages in an mbox go to $GOT/1 and so on, without the >
@@ -211,4 +215,85 @@ all_deleted() {
 
 no_mail() {
 	[ -z "$(mail_files)" ]
+}
+
+# Clients
+
+# pop_curl ARGUMENT ...: with joe and $SECRET.
+pop_curl() {
+	curl -sS --max-time 60 --user "joe:${SECRET:-secret}" "$@"
+}
+
+# fetch [OPTION ...]: fetchmail, with these options of its user, and those of
+# the server in FETCH; each message goes to $GOT/1 and so on.
+fetch() {
+	cat >"$HOME/mda" <<'M'
+#!/bin/sh
+set -- "$GOT"/*
+[ -e "$1" ] || shift
+cat >"$GOT/$(($# + 1))"
+M
+	chmod 755 "$HOME/mda"
+	private "$HOME/rc" <<R
+set no bouncemail
+poll 127.0.0.1 protocol ${PROTOCOL:-POP3} port $PORT ${FETCH:-}
+	user joe password ${SECRET:-secret} sslproto '${SSLPROTO:-}' no rewrite
+	mda "$HOME/mda" $*
+R
+	FETCHMAILHOME=$HOME as_client fetchmail -f "$HOME/rc" -i "$HOME/ids" \
+	    --invisible --pidfile "$HOME/pid" --nosyslog --nodetach 2>&1
+}
+
+# run_mpop AUTH PIPELINING [LINE ...]: with these lines in its configuration; what
+# it says goes to $HOME/said.
+run_mpop() {
+	private "$HOME/rc" <<R
+account default
+host 127.0.0.1
+port $PORT
+user joe
+${PASSWORD:-password ${SECRET:-secret}}
+auth $1
+pipelining $2
+uidls_file $HOME/state/uidls
+delivery maildir $BOX
+received_header off
+$(printf '%s\n' "${@:3}")
+R
+	as_client mpop -C "$HOME/rc" >"$HOME/said" 2>&1
+}
+
+# run_mutt PROGRAM KEYS [LINE ...]: on a terminal of its own, with these lines in
+# its configuration; $BOX is its spool.  What it shows goes to $HOME/said, its
+# process to $HOME/pid.  FOLDER is the folder it begins with.
+run_mutt() {
+	private "$HOME/rc" <<R
+set mbox_type=Maildir spoolfile="$BOX" folder="$HOME" record="" move=no
+set pop_host="pop://joe@127.0.0.1:$PORT" pop_pass="${SECRET:-secret}"
+set pop_checkinterval=0 pop_last=no pop_delete=no ssl_force_tls=no
+set quit=yes delete=yes confirmappend=no confirmcreate=no wait_key=no
+set header_cache="" message_cachedir="" sleep_time=0
+$(printf '%s\n' "${@:3}")
+push "$2"
+R
+	(cd "$HOME" && TERM=xterm as_client timeout 60 script -qefc \
+	    "echo \$\$ >pid && exec $1 -n -F rc ${FOLDER:+-f $FOLDER}" said) \
+	    </dev/null >/dev/null
+}
+
+# run_nail [OPTION ... --] COMMAND ...: s-nail with the mailbox as its folder;
+# what it says goes to $HOME/said.
+run_nail() {
+	local options=()
+
+	if [[ " $* " == *" -- "* ]]; then
+		while [ "$1" != -- ]; do
+			options+=("$1")
+			shift
+		done
+		shift
+	fi
+	printf '%s\n' "$@" | as_client s-nail -:/ -# -S v15-compat \
+	    "${options[@]}" -S "password=${SECRET:-secret}" \
+	    -f "pop3://joe@localhost:$PORT" >"$HOME/said" 2>&1
 }
