@@ -58,9 +58,9 @@ messages() {
 	    deliver cur/1700000003.M3.host:2,F
 	{
 		printf 'From: d@example.org\nSubject: four\n\n'
-		python3 -c 'import base64, random
-random.seed(4)
-print(base64.encodebytes(random.randbytes(1000000)).decode())'
+		head -c 1000000 /dev/zero | openssl enc -aes-128-ctr \
+		    -K "$(printf %032d 4)" -iv "$(printf %032d 0)" | base64
+		echo
 	} | deliver cur/1700000004.M4.host:2,
 	printf 'From: e@example.org\nSubject: five\n\n' |
 	    deliver new/1700000005.M5.host
