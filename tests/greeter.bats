@@ -49,7 +49,9 @@ refused() {
 	secret=$(printf %09216d 0 | tr 0 s)
 	# Each of these has one fault.
 	for message in '' '\0' '\0\0' '\0\0\0' '\0\0joe' '\0\0joe\0secret' \
-	    '\0\0joe\0secret\0' '\0\0joe\0secret\0x' '\4\0joe\0secret\0\0' \
+	    '\0\0joe\0secret\0' '\0\0joe\0secret\0x' '\11\0joe\0secret\0\0' \
+	    '\7\0' '\7\0x' '\10\0' '\10\0joe\0secret\0\0' \
+	    "\\10\\0$(printf '%040d' 0)" \
 	    '\0\1joe\0secret\0\0' '\377\377joe\0secret\0\0' \
 	    '\0\0\0secret\0\0' '\0\0joe\0secret\0\0\0' \
 	    '\0\0j\0oe\0secret\0\0' '\0\0joe\0secret\0\0x' \

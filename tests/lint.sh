@@ -78,7 +78,7 @@ lint "shellcheck" sh -c 'shellcheck tests/*.sh tests/*.bash static-cc .ci/run \
 	shellcheck -s sh -e SC1008,SC2034,SC2154 contrib/openrc/pop3d &&
 	shellcheck -x -s sh contrib/bulletin contrib/expire contrib/hold \
 	    contrib/maildirs.sh &&
-	shellcheck -s bats -x tests/*.bats'
+	shellcheck -s bats -x tests/*.bats tests/alone/*.bats'
 # Our own pages are not installed here, nor are others.
 lint "mandoc" sh -c 'mandoc -Tlint man/*.8 2>/dev/null |
 	grep -v "STYLE: referenced manual not found" ; :'

@@ -214,7 +214,7 @@ class Model:
         most = SASL_MOST if name == "AUTH" else COMMAND_MOST
         handler = getattr(self, "before_" + name.lower(), None)
         if handler is None or not name.isalpha() or size > most or \
-                (name in ("CAPA", "QUIT", "STLS") and argument):
+                (name in ("CAPA", "QUIT", "STLS", "UTF8") and argument):
             self.mis_stated()
         else:
             handler(argument)
@@ -225,6 +225,9 @@ class Model:
 
     def before_stls(self, _):
         self.mis_stated()
+
+    def before_utf8(self, _):
+        self.ok()
 
     def before_quit(self, _):
         self.ok()
@@ -260,11 +263,15 @@ class Model:
         name, blank, initial = argument.partition(b" ")
         if not argument:
             self.ok()
-            self.say(b"PLAIN\r\nLOGIN\r\n.\r\n")
+            self.say(b"PLAIN\r\nLOGIN\r\n" + (
+                b"CRAM-MD5\r\n" if "-a" in self.options else b"") + b".\r\n")
         elif name.upper() == b"PLAIN":
             self.plain(initial if blank else None)
         elif name.upper() == b"LOGIN":
             self.login(initial if blank else None)
+        elif name.upper() == b"CRAM-MD5" and "-a" in self.options and \
+                not blank:
+            self.cram_md5()
         else:
             self.mis_stated()
 
@@ -292,6 +299,16 @@ class Model:
             self.mis_stated()
         else:
             self.attempt(parts[1], parts[2] == SECRET)
+
+    def cram_md5(self):
+        text = self.response(None)
+        if text is None:
+            return
+        match = re.fullmatch(rb"(?s)([^\0]+) [0-9a-fA-F]{32}", text)
+        if match is None or len(match[1]) > 255:
+            self.mis_stated()
+        else:
+            self.attempt(match[1], False)
 
     def login(self, initial):
         user = self.response(initial)
@@ -485,6 +502,8 @@ def any_noise(rng):
         [b"AUTH " + octets], [b"AUTH PLAIN " + octets], [b"RETR " + octets],
         [b"AUTH PLAIN", octets], [b"AUTH LOGIN", b"*"], [b"AUTH"], [b"CAPA"],
         [b"AUTH LOGIN", coded(octets), b"="], [b"STLS"], [b"USER joe"],
+        [b"AUTH CRAM-MD5", coded(rng.choice((b"joe ", octets)) + b"0aF9" * 8)],
+        [b"AUTH CRAM-MD5 " + octets], [b"AUTH CRAM-MD5", octets], [b"UTF8"],
         [b"PASS"], [b"PASS \0"], [b"APOP joe " + octets], [b"TOP 1 " + octets],
         [b"AUTH PLAIN " + coded(b"ann", b"joe", SECRET)], [b"QUIT now"],
         [b"x" * rng.choice((253, 254, 255, 256, 4096, 12286, 12287, 20000))],
