@@ -213,7 +213,7 @@ class Model:
     def authorization(self, name, argument, size):
         most = SASL_MOST if name == "AUTH" else COMMAND_MOST
         handler = getattr(self, "before_" + name.lower(), None)
-        if handler is None or not name.isalpha() or size > most or \
+        if handler is None or not name.isalnum() or size > most or \
                 (name in ("CAPA", "QUIT", "STLS", "UTF8") and argument):
             self.mis_stated()
         else:
