@@ -670,3 +670,32 @@ hold -i x 1
 hold -x 1
 E
 }
+
+# With pop3d itself
+
+@test "DESIGN 3: what pop3d -k has moved IMAP users see, hold brings it back, and clients know it" {
+	[ -x /usr/lib/dovecot/imap ] || skip "needs dovecot-imapd"
+	printf 'Subject: one\n\nbody\n' | deliver new/1700000001.a
+	printf 'Subject: two\n\nbody\n' | deliver cur/1700000002.b:2,FS
+	printf 'UIDL\nQUIT\n' | session >"$BATS_TEST_TMPDIR/before"
+	printf 'DELE 1\nDELE 2\nQUIT\n' | session -k .Deleted | forms |
+	    grep -c '^+OK$' | expect 4
+	imap <<<$'a SELECT Deleted\nb FETCH 1:* (FLAGS BODY[])\nc LOGOUT' \
+	    >"$BATS_TEST_TMPDIR/held"
+	grep -c '^Subject: ' "$BATS_TEST_TMPDIR/held" | expect 2
+	grep -q 'FLAGS (.*\\Flagged' "$BATS_TEST_TMPDIR/held"
+	in_maildir hold -r
+	printf 'UIDL\nQUIT\n' | session >"$BATS_TEST_TMPDIR/after"
+	same "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/after"
+}
+
+@test "DESIGN 3: what pop3d -e 7 says stays for so long, and goes with expire" {
+	printf 'A: b\n\nold\n' | deliver "cur/$((NOW - 8 * DAY)).a:2,S"
+	printf 'A: b\n\nyoung\n' | deliver "new/$((NOW - 6 * DAY)).b"
+	touch -d "@$((NOW - 8 * DAY))" "$MAIL/cur"/*
+	touch -d "@$((NOW - 6 * DAY))" "$MAIL/new"/*
+	own
+	printf 'CAPA\nQUIT\n' | session -e 7 | grep -x 'EXPIRE 7'
+	in_maildir expire 7
+	printf 'STAT\nQUIT\n' | session -e 7 | sed -n 2p | expect '+OK 1 15'
+}
