@@ -182,6 +182,20 @@ set_flag(struct options *o, int letter)
 		o->flags[n] = (char)letter;
 }
 
+/* That option and its argument, the last one if it comes again. */
+static void
+keep_for_session(struct options *o, char *name)
+{
+	size_t i = 0;
+
+	while (i < o->session_count && o->session[i] != name)
+		i += 2;
+	if (i == o->session_count)
+		o->session_count += 2;
+	o->session[i] = name;
+	o->session[i + 1] = optarg;
+}
+
 static char complaint[] = "-? is no option, or its argument is wrong";
 
 /* Options, of these letters, into *o; whether they were right, else
@@ -204,11 +218,8 @@ parse_options(int argc, char **argv, const char *letters, struct options *o)
 		if (row[1] != ':')
 			set_flag(o, letter);
 		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-			if (names[i][1] == letter &&
-			    o->session_count + 2 <= SESSION_ARGUMENTS) {
-				o->session[o->session_count++] = names[i];
-				o->session[o->session_count++] = optarg;
-			}
+			if (names[i][1] == letter)
+				keep_for_session(o, names[i]);
 	}
 	return true;
 }

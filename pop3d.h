@@ -32,7 +32,7 @@ enum {
 	ARGUMENTS_MOST = 256, /* of the checkpassword program */
 	EXPIRE_NEVER = 100000,
 	FLAGS = 16,	       /* letters, at most */
-	SESSION_ARGUMENTS = 16 /* of the session, at most */
+	SESSION_ARGUMENTS = 10 /* of the session: five options */
 };
 
 /* The command line. */

@@ -340,3 +340,19 @@ P
 	grep '"/usr/local/libexec/pop3d-checkpassword", \["pop3d-checkpassword", "[^"]*pop3d", "-t' \
 	    "$RECORD/calls"
 }
+
+@test "DESIGN 3: of an option that comes again the session has the last" {
+	program <<'P'
+printf '%s\n' "$@" >"$RECORD/arguments"
+exit 1
+P
+	# shellcheck disable=SC2046 # many
+	lines 'USER joe' 'PASS no' |
+	    talk -c $(printf -- '-T %d ' {1..20}) -m a -m b -d 9 -d 8 >/dev/null
+	sed 1,2d "$RECORD/arguments" | expect '-T
+20
+-m
+b
+-d
+8'
+}
