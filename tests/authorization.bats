@@ -134,6 +134,31 @@ UTF8'
 +OK'
 }
 
+@test "RFC 2449 3: a line of CAPA is a tag without a dot and words behind it, and no tag comes twice" {
+	lines CAPA QUIT | talk -a -c -o -d 300 -e 30 | sed '1,2d;/^\.$/,$d' \
+	    >"$RECORD/capa"
+	[ "$(wc -l <"$RECORD/capa")" = 11 ]
+	not env LC_ALL=C grep -vE '^[!-,/-~-]+( [!-~]+)*$' "$RECORD/capa"
+	not grep -E '^.{511}' "$RECORD/capa"
+	cut -d ' ' -f 1 "$RECORD/capa" | sort >"$RECORD/tags"
+	[ -z "$(uniq -d "$RECORD/tags")" ]
+	not grep -i '^X' "$RECORD/tags"
+	grep -Ex 'IMPLEMENTATION [^ ]+' "$RECORD/capa"
+}
+
+@test "RFC 2449 3: a reply before login has a bracket only where a response code begins" {
+	lines CAPA STAT XYZZY USER 'USER joe' 'PASS no' PASS 'APOP joe 0' \
+	    "APOP joe $(octets 32)" AUTH 'AUTH PLAIN' '*' 'AUTH PLAIN x' \
+	    'AUTH X' 'AUTH PLAIN =' "AUTH PLAIN $(base64_of 'a\0b\0c')" STLS \
+	    UTF8 "$(octets 300)" "$(octets 20000)" QUIT >"$RECORD/script"
+	for options in '-a -c' -a -c; do
+		# shellcheck disable=SC2086 # words
+		talk $options <"$RECORD/script" >"$RECORD/answers"
+		well_formed <"$RECORD/answers"
+		[ "$(grep -c '^-ERR' "$RECORD/answers")" -ge 12 ]
+	done
+}
+
 # USER and PASS
 
 @test "RFC 1939 7: USER and the right PASS give the session's answer" {
@@ -265,6 +290,23 @@ P
 @test "RFC 1939 7: USER without a name is -ERR" {
 	lines USER 'USER ' 'USER   ' QUIT | talk -c | forms | expect '+OK
 -ERR
+-ERR
+-ERR
++OK'
+}
+
+@test "RFC 1939 7: another command between USER and PASS does no harm, but AUTH forgets the name" {
+	lines 'USER joe' XYZZY CAPA 'PASS secret' QUIT | talk -c | forms |
+	    grep -v '^[A-Z.]' | expect '+OK
++OK
+-ERR
++OK
++OK
++OK'
+	lines 'USER joe' 'AUTH PLAIN' '*' 'PASS secret' QUIT | talk -c | forms |
+	    expect '+OK
++OK
++ 
 -ERR
 -ERR
 +OK'
@@ -550,6 +592,29 @@ LOGIN
 -ERR
 +OK'
 	not_asked
+}
+
+@test "RFC 5034 3: after an AUTH that succeeded SASL is still in CAPA, and AUTH is -ERR" {
+	lines "AUTH PLAIN $(base64_of '\0joe\0secret')" CAPA AUTH \
+	    "AUTH PLAIN $(base64_of '\0joe\0secret')" STAT QUIT | talk -c |
+	    grep -E '^(SASL|\+OK|-ERR)' | forms | expect '+OK
++OK
++OK
+SASL PLAIN LOGIN
+-ERR
+-ERR
++OK
++OK'
+}
+
+@test "RFC 5034 4: after an AUTH that failed another one, or PASS, logs in" {
+	for last in "AUTH PLAIN $(base64_of '\0joe\0secret')" \
+	    $'USER joe\r\nPASS secret'; do
+		lines "AUTH LOGIN $(base64_of joe)" "$(base64_of no)" \
+		    'AUTH LOGIN' '*' 'AUTH PLAIN ?' "$last" STAT |
+		    talk -c | forms | tail -n 2 | expect '+OK
++OK'
+	done
 }
 
 # boundary FIRST REST LAST: FIRST and then so many A that the line has 12288
@@ -1075,4 +1140,12 @@ foreign() {
 		grep -qx $'Subject: \303\244\r' "$RECORD/answers"
 		grep -qx $'\303\266\r' "$RECORD/answers"
 	done
+}
+
+@test "RFC 6856 3: LANG is not announced, and -ERR in both states" {
+	lines CAPA LANG 'LANG en' 'LANG *' 'USER joe' 'PASS secret' LANG \
+	    'LANG de' CAPA QUIT | talk -c >"$RECORD/answers"
+	not grep -i '^LANG' "$RECORD/answers"
+	grep -c '^-ERR' "$RECORD/answers" | expect 5
+	grep -c '^+OK' "$RECORD/answers" | expect 6
 }

@@ -391,6 +391,31 @@ P
 	logged 'event=failure user=joe ip=- mechanism=USER reason=temporary code=111$'
 }
 
+@test "RFC 3206 4, 5: [AUTH], [SYS/PERM] and [SYS/TEMP] answer PASS, APOP and AUTH, and never USER" {
+	local code expected
+
+	for code in 1 2 111; do
+		case $code in
+		1) expected=AUTH ;;
+		2) expected=SYS/PERM ;;
+		*) expected=SYS/TEMP ;;
+		esac
+		program <<P
+exit $code
+P
+		lines 'USER joe' 'PASS x' 'APOP joe 0123456789abcdef0123456789abcdef' \
+		    'AUTH PLAIN AGpvZQB4' 'AUTH LOGIN am9l' eA== QUIT |
+		    talk -a -c -n 9 | forms | expect "+OK
++OK
+-ERR [$expected]
+-ERR [$expected]
+-ERR [$expected]
++ UGFzc3dvcmQ6
+-ERR [$expected]
++OK"
+	done
+}
+
 @test "DESIGN 2: exit 0 without a session closes without a word, with a log line" {
 	silent 'exit 0'
 	logged 'event=failure user=joe ip=- mechanism=USER reason=no-session'

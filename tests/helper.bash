@@ -571,6 +571,18 @@ forms() {
 	sed -E 's/^(\+OK|-ERR( \[[A-Z/-]+\])?)( .*)?$/\1/'
 }
 
+# well_formed: the status lines of standard input, CRs removed, are what RFC
+# 2449 section 3 lets them be: an opening bracket begins a response code that
+# some RFC has, or there is none.
+well_formed() {
+	local codes='AUTH|IN-USE|LOGIN-DELAY|SYS/PERM|SYS/TEMP'
+
+	LC_ALL=C grep -aiE '^ *[+-]? *(OK|ERR)' >"$BATS_TEST_TMPDIR/status"
+	not env LC_ALL=C grep -avE \
+	    "^(\+OK|-ERR) (\[($codes)\] [ -~]{,490}|[] -Z\^-~]{,505})\$" \
+	    "$BATS_TEST_TMPDIR/status"
+}
+
 # not COMMAND ...: fails the test if it succeeds, as ! would not.
 not() {
 	! "$@"

@@ -253,6 +253,18 @@ cur/2.b:2,S" ]
 	same "$BATS_TEST_TMPDIR/first" "$BATS_TEST_TMPDIR/second"
 }
 
+@test "RFC 1939 7: unique-ids stay after a session that does not reach UPDATE" {
+	local long
+
+	long=$(printf '2.x%.0s' {1..40})
+	add new/1.a "new/$long"
+	printf 'UIDL\nRETR 1\nDELE 2\n' | session | sed -n 's/^[12] //p' \
+	    >"$BATS_TEST_TMPDIR/first"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/first")" = 2 ]
+	uids >"$BATS_TEST_TMPDIR/second"
+	same "$BATS_TEST_TMPDIR/first" "$BATS_TEST_TMPDIR/second"
+}
+
 # uidl_file: standard input becomes pop3d.uidl.
 uidl_file() {
 	cat >"$MAIL/pop3d.uidl"

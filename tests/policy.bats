@@ -118,6 +118,41 @@ not_with() {
 	end_session
 }
 
+@test "RFC 2449 8.1: [IN-USE] and [LOGIN-DELAY] answer PASS, APOP and AUTH, and never USER" {
+	local digest=0123456789abcdef0123456789abcdef login
+
+	program <<'P'
+become "$@"
+P
+	printf 'QUIT\n' | session >/dev/null
+	for code in LOGIN-DELAY IN-USE; do
+		[ "$code" = LOGIN-DELAY ] || open_session
+		lines 'USER joe' 'PASS x' | talk -c -d 300 | forms | expect "+OK
++OK
+-ERR [$code]"
+		for login in "APOP joe $digest" 'AUTH PLAIN AGpvZQB4'; do
+			lines "$login" | talk -a -c -d 300 | forms | expect "+OK
+-ERR [$code]"
+		done
+	done
+	end_session
+}
+
+@test "RFC 1939 4: the lock is free before a login is refused by [LOGIN-DELAY]" {
+	printf 'QUIT\n' | session >/dev/null
+	program <<'P'
+become "$@"
+P
+	listen -c -d 300
+	dial
+	hear '^\+OK'
+	say 'USER joe' 'PASS x'
+	hear '^\+OK'
+	hear '^-ERR \[LOGIN-DELAY\] '
+	# The session is still there, until the client goes.
+	flock -n "$MAIL" true
+}
+
 # -k
 
 @test "DESIGN 3: with -k deleted messages go to the folder, with their flags, on QUIT" {

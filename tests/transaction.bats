@@ -441,6 +441,17 @@ Subject: two
 	not grep -qP '[^ -~]' "$BATS_TEST_TMPDIR/raw"
 }
 
+@test "RFC 2449 3: a reply after login has a bracket only where a response code begins" {
+	chmod 0 "$MAIL/new/1700000001.M1P1.host"
+	printf '%s\n' STAT LIST UIDL CAPA NOOP 'LIST 2' 'UIDL 2' LAST 'TOP 2 1' \
+	    'RETR 1' 'RETR 2' 'RETR 3' 'RETR x' 'TOP 1' 'DELE 2' 'DELE 2' RSET \
+	    XYZZY "$(printf '%0300d' 0)" 'QUIT 1' QUIT | session \
+	    >"$BATS_TEST_TMPDIR/answers"
+	well_formed <"$BATS_TEST_TMPDIR/answers"
+	grep -q '^-ERR \[SYS/PERM\] ' "$BATS_TEST_TMPDIR/answers"
+	[ "$(grep -c '^-ERR ' "$BATS_TEST_TMPDIR/answers")" = 8 ]
+}
+
 # line LENGTH END: a good LIST 1 of so many octets, END included.
 line() {
 	printf '%-*s%b' "$(($1 - $(printf %b "$2" | wc -c)))" 'LIST 1' "$2"

@@ -79,6 +79,16 @@ retrieve() {
 	logged 'event=end .*deleted=0 left=2 .*reason=timeout'
 }
 
+@test "RFC 1939 3: without -T a session waits ten minutes for a command" {
+	need_strace
+	printf 'NOOP\r\n' | as_user strace -qq -e trace=poll -o .polls \
+	    "$POP3D_BIN/pop3d" -t >/dev/null 2>>"$LOG"
+	# For two lines and two answers; where it may not look, strace does not
+	# say which.
+	grep -cE '^poll\(.*, 1, (59[0-9]{4}|600000)\)' "$HOME_DIR/.polls" |
+	    expect 4
+}
+
 @test "DESIGN 3: half a line does not put the time-out off" {
 	add new/1.a
 	open_session -T 1
@@ -277,6 +287,19 @@ FLAGS
 	logged 'event=error .*path=1.a'
 	logged 'event=error .*path=3.c'
 	logged 'event=end .*deleted=2 left=2 .*reason=quit'
+}
+
+@test "RFC 1939 6: a QUIT that is -ERR frees the maildrop and closes the connection, too" {
+	add new/1.a
+	open_session
+	ask 'DELE 1'
+	chmod a-w "$MAIL/new"
+	ask QUIT
+	chmod u+w "$MAIL/new"
+	[[ $REPLY == '-ERR [SYS/'* ]]
+	printf 'QUIT\n' | session | head -n 1 | expect '+OK 1 messages'
+	[ -z "$(timeout 30 cat <&"$FROM")" ]
+	end_session
 }
 
 @test "RFC 1939 6: an immutable message is -ERR, the others are removed" {
