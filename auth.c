@@ -560,7 +560,6 @@ hear_proxy(struct client *c)
 	memcpy(request.text, &p, sizeof(p));
 	if (ask(&request, sizeof(p)).code != VERDICT_DONE)
 		_exit(REASON_ERROR);
-	c->peer.is_loopback = false;
 	if (p.has_tls)
 		set_flag(&c->options, 's');
 	return true;

@@ -79,21 +79,19 @@ maildir_make_hold(const struct maildrop *m)
 	return fd == -1 ? -1 : 0;
 }
 
-int
-maildir_open(
+/* What maildir_open does once it has the lock. */
+static int
+open_locked(
     struct maildrop *m, const char *ip, unsigned delay_sec, char *holder)
 {
 	struct stamp stamps[2];
 	uint64_t age;
 
-	m->saved_msec = now_msec();
-	if (lock_take(&m->lock, m->dir, holder) == -1 ||
-	    listing_stamp(m->dir, stamps) == -1)
+	if (listing_stamp(m->dir, stamps) == -1)
 		return -1;
 	if (delay_sec > 0 && (age = lock_age(m->lock, delay_sec)) < delay_sec) {
 		(void)snprintf(holder, LOCK_TEXT_OCTETS, "; come back in %u s",
 		    delay_sec - (unsigned)age);
-		lock_release(m->lock, m->dir);
 		errno = EBUSY;
 		return -1;
 	}
@@ -107,6 +105,24 @@ maildir_open(
 	m->count = m->list.count;
 	m->is_loaded = true;
 	return 0;
+}
+
+int
+maildir_open(
+    struct maildrop *m, const char *ip, unsigned delay_sec, char *holder)
+{
+	int error;
+
+	m->saved_msec = now_msec();
+	if (lock_take(&m->lock, m->dir, holder) == -1)
+		return -1;
+	if (open_locked(m, ip, delay_sec, holder) == 0)
+		return 0;
+	/* Before the client is told (RFC 1939 section 4). */
+	error = errno;
+	lock_release(m->lock, m->dir);
+	errno = error;
+	return -1;
 }
 
 int

@@ -80,7 +80,6 @@ build_arguments(const struct options *o)
 {
 	static char *list[ARGUMENTS_MOST + SESSION_ARGUMENTS + 3];
 	static char flags[FLAGS + 3];
-	char *proxy;
 	size_t n = 0;
 
 	while (n < ARGUMENTS_MOST && o->program[n] != NULL) {
@@ -88,9 +87,6 @@ build_arguments(const struct options *o)
 		n++;
 	}
 	(void)snprintf(flags, sizeof(flags), "-t%s", o->flags);
-	/* The session has nothing to do with it. */
-	if ((proxy = strchr(flags, 'x')) != NULL)
-		memmove(proxy, proxy + 1, strlen(proxy));
 	list[n++] = own_path();
 	list[n++] = flags;
 	memcpy(list + n, o->session, o->session_count * sizeof(*list));

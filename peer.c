@@ -80,10 +80,8 @@ peer_set_proxied(struct peer *peer, const struct proxied *p)
 	char text[INET6_ADDRSTRLEN];
 
 	memcpy(peer->via, peer->ip, sizeof(peer->via));
-	if (p->is_local) {
-		peer->is_loopback = false;
+	if (p->is_local)
 		return 0;
-	}
 	(void)unsetenv("TCPLOCALHOST");
 	(void)unsetenv("TCPREMOTEHOST");
 	(void)unsetenv("TCPREMOTEINFO");

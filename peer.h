@@ -29,8 +29,8 @@ struct peer {
  * socket at descriptor 0.  An empty TCPREMOTEIP says that nobody knows. */
 void peer_find(struct peer *peer);
 
-/* Makes the proxy's client the one at the other end, which is never taken for
- * this machine, and says so in the environment.  Returns 0, or -1. */
+/* Makes the proxy's client the one at the other end, and says so in the
+ * environment.  Returns 0, or -1. */
 int peer_set_proxied(struct peer *peer, const struct proxied *p);
 
 #endif

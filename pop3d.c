@@ -8,6 +8,7 @@
  */
 #include "pop3d.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -41,7 +42,7 @@ static const char usage[] =
     "             [-m maildir] [-n tries] [-r dir] [-T seconds]"
     " [-u uid:gid]\n"
     "             [checkpassword [arg ...]]\n"
-    "       pop3d -t [-acloPsSv] [-d seconds] [-e days] [-h host]"
+    "       pop3d -t [-acloPsSvx] [-d seconds] [-e days] [-h host]"
     " [-k folder]\n"
     "             [-m maildir] [-T seconds] [maildir]\n";
 
@@ -240,9 +241,9 @@ parse_command_line(int argc, char **argv, struct options *o)
 	if (argc > ARGUMENTS_MOST)
 		return "too many arguments for the checkpassword program";
 	is_session = strchr(o->flags, 't') != NULL;
-	if (is_session && (argc > 1 || o->tries + o->uid > 0 ||
-			      o->root != NULL || strchr(o->flags, 'x') != NULL))
-		return "-t takes no -n, -r, -u or -x, and one maildir at most";
+	if (is_session &&
+	    (argc > 1 || o->tries + o->uid > 0 || o->root != NULL))
+		return "-t takes no -n, -r or -u, and one maildir at most";
 	if (is_session && argc == 1)
 		o->maildir = argv[0];
 	return NULL;
@@ -282,8 +283,8 @@ parse_policy(struct options *o)
 	return NULL;
 }
 
-/* The name in the greeting and the APOP time stamp, of printable ASCII only;
- * static. */
+/* The name in the greeting and the APOP time stamp, of letters, digits and
+ * ".-_:" only; static. */
 static const char *
 find_host(const char *given)
 {
@@ -295,8 +296,9 @@ find_host(const char *given)
 		(void)snprintf(name, sizeof(name), "%s", given);
 	else if (gethostname(name, sizeof(name) - 1) == -1 || *name == '\0')
 		return "localhost";
+	/* No < is to look like a time stamp, nor [ like a response code. */
 	for (char *p = name; *p != '\0'; p++)
-		if (*p <= ' ' || *p > '~')
+		if (!isalnum((unsigned char)*p) && strchr(".-_:", *p) == NULL)
 			*p = '-';
 	return name;
 }
@@ -394,6 +396,8 @@ main(int argc, char **argv)
 		o->uid = o->gid = GREETER_ID;
 	o->host = find_host(o->host);
 	peer_find(&client.peer);
+	/* With -x it is a proxy's word, if not the proxy. */
+	client.peer.is_loopback &= !flag(&client, 'x');
 	if (client.peer.has_tls)
 		set_flag(o, 's');
 	if (client.tls.is_broken)

@@ -1149,3 +1149,10 @@ foreign() {
 	grep -c '^-ERR' "$RECORD/answers" | expect 5
 	grep -c '^+OK' "$RECORD/answers" | expect 6
 }
+
+@test "RFC 1939 7: no name of the host makes the greeting look like a time stamp or a response code" {
+	for host in '[AUTH]' '<1.2@x>' 'a<b@c>' ' [x'; do
+		TCPLOCALHOST=$host talk -c </dev/null |
+		    grep -E '^\+OK [A-Za-z0-9._:-]+ POP3 ready$'
+	done
+}

@@ -138,6 +138,22 @@ P
 	end_session
 }
 
+@test "RFC 1939 4: the lock is free before a login is refused by [SYS/PERM]" {
+	rmdir "$MAIL/tmp"
+	mv "$MAIL/new" "$MAIL/tmp"
+	program <<'P'
+become "$@"
+P
+	listen -c
+	dial
+	hear '^\+OK'
+	say 'USER joe' 'PASS x'
+	hear '^\+OK'
+	hear '^-ERR \[SYS/PERM\] '
+	# The session is still there, until the client goes.
+	flock -n "$MAIL" true
+}
+
 @test "RFC 1939 4: the lock is free before a login is refused by [LOGIN-DELAY]" {
 	printf 'QUIT\n' | session >/dev/null
 	program <<'P'

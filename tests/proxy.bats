@@ -308,15 +308,21 @@ TCPREMOTEPORT=4711'
 	logged 'event=end user=- ip=192\.0\.2\.7 reason=quit'
 }
 
-@test "DESIGN 3: the session is told nothing of -x, and -t takes none" {
+@test "RFC 2449 6.2: under -x CAPA says after login what it said before" {
 	program <<'P'
-printf '%s\n' "$@" >"$RECORD/arguments"
-exit 1
+cat <&3 >/dev/null
+become "$@"
 P
-	after v1-tcp4 -c -v
-	sed -n 2p "$RECORD/arguments" | expect '-tcv'
-	run "$POP3D_BIN/pop3d" -t -x
-	[ "$status" = 100 ]
+	SPOKEN=(TCPREMOTEIP=127.0.0.1)
+	greeter_command -x -a -m "$MAIL"
+	{
+		header v1-loopback
+		lines CAPA 'APOP joe 0123456789abcdef0123456789abcdef' CAPA QUIT
+	} | python3 "$BATS_TEST_DIRNAME/pop.py" --how whole -- \
+	    env "${SPOKEN[@]}" "${POP3D[@]}" 2>>"$LOG" | tr -d '\r' \
+	    >"$RECORD/answers"
+	grep -cx 'SASL CRAM-MD5' "$RECORD/answers" | expect 2
+	not grep -x USER "$RECORD/answers"
 }
 
 # The proxies
