@@ -30,7 +30,8 @@
 enum {
 	FUTURE_SEC = 60,       /* ahead is no wonder */
 	STALE_SEC = 36 * 3600, /* in tmp: given up */
-	WALK_DIRECTORIES = 3   /* new, cur, tmp */
+	WALK_DIRECTORIES = 3,  /* new, cur, tmp */
+	SECOND_NSEC = 1000000000
 };
 
 /* A Maildir to look at. */
@@ -367,6 +368,7 @@ check_index(int dir, const struct listing *list, const struct stamp stamps[2])
 	static const struct stamp never[2];
 	struct index x = {.fd = -1};
 	struct listing stored = {0};
+	uint64_t now_nsec;
 	struct stat st;
 
 	if (fstatat(dir, "pop3d.index", &st, AT_SYMLINK_NOFOLLOW) == -1) {
@@ -374,7 +376,9 @@ check_index(int dir, const struct listing *list, const struct stamp stamps[2])
 		    top);
 		return;
 	}
-	index_open(&x, dir, listing_clock());
+	/* Some kernels' files are some milliseconds ahead of their clock. */
+	now_nsec = listing_clock() + SECOND_NSEC;
+	index_open(&x, dir, now_nsec);
 	if (!S_ISREG(st.st_mode))
 		say(S_ISDIR(st.st_mode) ? LEVEL_ERROR : LEVEL_WARNING,
 		    "%s/pop3d.index is no plain file, and no index. Remove it",
@@ -394,7 +398,7 @@ check_index(int dir, const struct listing *list, const struct stamp stamps[2])
 		    "next login makes it anew; if this comes again, look at "
 		    "the disk",
 		    top);
-	else if (x.header.listed_nsec > listing_clock())
+	else if (x.header.listed_nsec > now_nsec)
 		say(LEVEL_WARNING,
 		    "%s/pop3d.index was written in the future, and is not used "
 		    "until then: the clock was set back. Remove it",
