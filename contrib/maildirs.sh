@@ -281,7 +281,8 @@ inside() {
 			count=0
 		}
 		path=${rest#*:}
-		if [ "$uid" = 0 ]; then
+		# 00 is root's number as well.
+		if [ "$uid" -eq 0 ]; then
 			problem "$path" "root's, who has no mail here"
 		elif [ "$self" != 0 ] && [ "$self" != "$uid" ]; then
 			problem "$path" "only root can become others"

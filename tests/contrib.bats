@@ -236,6 +236,18 @@ U
 	grep -q 'its owner alone writes' "$BATS_TEST_TMPDIR/err"
 }
 
+@test "INSTALL: no Maildir is entered as root, however its number is written" {
+	need_root "to be refused it"
+	local users=$BATS_TEST_TMPDIR/users
+
+	maildir ann 0
+	echo "ann:{PLAIN}secret:00:00::$BATS_TEST_TMPDIR/homes/ann" >"$users"
+	chmod 600 "$users"
+	run_script bulletin -f "$users" "$MESSAGE" && return 1
+	[ "$(count "$BATS_TEST_TMPDIR/homes/ann/Maildir")" = 0 ]
+	complained "root's, who has no mail here"
+}
+
 @test "INSTALL: the system's accounts get it, and those without a Maildir are passed over" {
 	need_root "to mount another /etc/passwd"
 	unshare -m true || skip "needs a mount namespace"
