@@ -411,6 +411,7 @@ hold(const struct maildrop *m, size_t idx, const char *from)
 {
 	const char *name = maildir_name(m, idx), *flags = flags_of(name);
 	char to[HOLD_PATH_OCTETS], number[DECIMAL_OCTETS + 1] = "";
+	struct stat st;
 	int base = (int)listing_base_octets(name), result;
 
 	for (unsigned i = 1;; i++) {
@@ -418,9 +419,15 @@ hold(const struct maildrop *m, size_t idx, const char *from)
 		    base, name, number, flags != NULL ? flags : "");
 		result = rename_new(m->dir, from, to);
 		if (result == 0 || errno != EEXIST || i > HOLD_TRIES)
-			return result;
+			break;
 		(void)snprintf(number, sizeof(number), ".%u", i);
 	}
+	/* It may be the folder that is gone, and not the message. */
+	(void)snprintf(to, sizeof(to), "%s/cur", m->hold);
+	if (result == -1 && errno == ENOENT &&
+	    fstatat(m->dir, to, &st, 0) == -1)
+		errno = ENOTDIR;
+	return result;
 }
 
 int

@@ -220,6 +220,17 @@ P
 	logged 'event=error user=joe what="cannot delete message" path=1\.a'
 }
 
+@test "RFC 1939 6: where the folder of -k goes away in the middle QUIT is -ERR, too" {
+	open_session -k .Deleted
+	ask 'DELE 1'
+	rm -r "$MAIL/.Deleted"
+	ask QUIT
+	[[ $REPLY == '-ERR [SYS/TEMP]'* ]]
+	end_session
+	mail_files | wc -l | expect 3
+	logged 'event=error user=joe what="cannot delete message" path=1\.a'
+}
+
 @test "DESIGN 6: a folder of -k that leads elsewhere takes no mail there" {
 	plain_build "it may write elsewhere"
 	mkdir -p "$HOME_DIR/elsewhere/cur"
