@@ -415,8 +415,9 @@ hold(const struct maildrop *m, size_t idx, const char *from)
 	int base = (int)listing_base_octets(name), result;
 
 	for (unsigned i = 1;; i++) {
-		(void)snprintf(to, sizeof(to), "%s/cur/%.*s%s:2,%s", m->hold,
-		    base, name, number, flags != NULL ? flags : "");
+		(void)snprintf(to, sizeof(to), "%s/cur/%.*s%s%s%s", m->hold,
+		    base, name, number, base + 3 > NAME_MAX ? "" : ":2,",
+		    flags != NULL ? flags : "");
 		result = rename_new(m->dir, from, to);
 		if (result == 0 || errno != EEXIST || i > HOLD_TRIES)
 			break;

@@ -220,6 +220,22 @@ P
 	logged 'event=error user=joe what="cannot delete message" path=1\.a'
 }
 
+@test "DESIGN 3: -k holds messages with names as long as there can be, too" {
+	local name
+
+	for name in "$(printf '%0252d' 1)" "$(printf '%0255d' 2)"; do
+		printf 'A: b\n\nlong\n' | deliver "new/$name"
+	done
+	printf 'DELE 1\nDELE 3\nQUIT\n' | session -k .Deleted | forms |
+	    expect '+OK
++OK
++OK
++OK'
+	mail_files | wc -l | expect 3
+	[ -e "$MAIL/.Deleted/cur/$(printf '%0252d' 1):2," ]
+	[ -e "$MAIL/.Deleted/cur/$(printf '%0255d' 2)" ]
+}
+
 @test "RFC 1939 6: where the folder of -k goes away in the middle QUIT is -ERR, too" {
 	open_session -k .Deleted
 	ask 'DELE 1'
