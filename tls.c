@@ -57,7 +57,9 @@ take_record(char *record)
 	size_t octets = strspn(record, allowed);
 	bool has_value = record[octets] == '=';
 
+	/* SSL_CERT_FILE and SSL_CERT_DIR are whom OpenSSL and curl trust. */
 	if (strncmp(record, "SSL_", 4) != 0 ||
+	    strncmp(record, "SSL_CERT_", 9) == 0 ||
 	    (!has_value && record[octets] != '\0')) {
 		record[strcspn(record, "=")] = '\0';
 		log_event("error what=%s entry=%s",

@@ -332,7 +332,7 @@ P
 	# By the wrapper's own doing there is one to be unset.
 	POLICY=(env SSL_CLIENT_DN=old)
 	printf '%s\0' 'LD_PRELOAD=/tmp/x.so' 'PATH=/tmp' 'SSL_lower=1' \
-	    'ssl_X=1' 'SSL_X-Y=1' 'TLS=no' 'MAILDIR=/etc' '=empty' \
+	    'ssl_X=1' 'SSL_X-Y=1' SSL_CERT_FILE=/tmp/x 'TLS=no' 'MAILDIR=/etc' '=empty' \
 	    SSL_CLIENT_DN 'SSL_SERVER_NAME=a=b
 c' 'SSL_PROTOCOL=TLSv1.3' '' >"$RECORD/report"
 	tls_listen --report "$RECORD/report" --
@@ -342,8 +342,9 @@ c' 'SSL_PROTOCOL=TLSv1.3' '' >"$RECORD/report"
 	grep -x TLS=1 "$RECORD/lines"
 	not grep -E '^(LD_PRELOAD|SSL_lower|ssl_X|SSL_X-Y|MAILDIR|SSL_CLIENT_DN|)=' \
 	    "$RECORD/lines"
-	not grep -x PATH=/tmp "$RECORD/lines"
-	for name in LD_PRELOAD PATH SSL_lower ssl_X SSL_X-Y TLS MAILDIR; do
+	not grep -x 'PATH=/tmp\|SSL_CERT_FILE=/tmp/x' "$RECORD/lines"
+	for name in LD_PRELOAD PATH SSL_lower ssl_X SSL_X-Y SSL_CERT_FILE TLS \
+	    MAILDIR; do
 		logged "event=error what=\"the TLS wrapper .*\" entry=$name\$"
 	done
 	logged 'event=error what="the TLS wrapper .*" entry=-$'
