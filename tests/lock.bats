@@ -338,6 +338,23 @@ refused() {
 	refused
 }
 
+@test "DESIGN 6: a maildrop that cannot be opened is not kept while its client is told so" {
+	rm -r "$MAIL/cur"
+	as_user python3 - "$POP3D_BIN/pop3d" >"$BATS_TEST_TMPDIR/answers" \
+	    2>>"$LOG" <<'P'
+import socket, subprocess, sys
+kept = []
+for _ in range(2):
+    here, there = socket.socketpair()
+    subprocess.Popen([sys.argv[1], "-t"], stdin=there, stdout=there)
+    there.close()
+    print(here.recv(512).decode(), end="")
+    kept.append(here)
+P
+	forms <"$BATS_TEST_TMPDIR/answers" | tr -d '\r' | expect '-ERR [SYS/PERM]
+-ERR [SYS/PERM]'
+}
+
 @test "DESIGN 7: a stale lock file's content is of no matter" {
 	head -c 100000 /dev/urandom >"$MAIL/pop3d.lock"
 	own
