@@ -240,11 +240,13 @@ P
 
 @test "bearer tokens: a stand-in for an introspection end point (RFC 7662)" {
 	python3 - "$BATS_TEST_TMPDIR/port" <<'P' 3>&- &
-import http.server, json, sys, urllib.parse
+import base64, http.server, json, sys, urllib.parse
+secret = "Basic " + base64.b64encode(b"client:a\"b\\nc d").decode()
 class Introspection(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         text = self.rfile.read(int(self.headers["Content-Length"])).decode()
         good = urllib.parse.parse_qs(text).get("token") == ["good+/="]
+        good &= self.headers["Authorization"] == secret
         self.send_response(200)
         self.end_headers()
         self.wfile.write(json.dumps({"active": good, "username": "joe",
@@ -264,8 +266,10 @@ P
 	export PORT AUTH_MECH=OAUTHBEARER
 	PORT=$(cat "$BATS_TEST_TMPDIR/port")
 	cp "$BATS_TEST_DIRNAME/../contrib/introspect" "$BATS_TEST_TMPDIR"
-	sed -i "s|^url=.*|url=http://127.0.0.1:$PORT/introspect|" \
+	sed -i -e "s|^url=.*|url=http://127.0.0.1:$PORT/introspect|" \
+	    -e "s|^credentials=.*|credentials=$BATS_TEST_TMPDIR/client|" \
 	    "$BATS_TEST_TMPDIR/introspect"
+	echo 'client:a"b\nc d' >"$BATS_TEST_TMPDIR/client"
 	chmod 755 "$BATS_TEST_TMPDIR/introspect"
 	entries 'joe:!' 'ann:!'
 	opts+=(-b "$BATS_TEST_TMPDIR/introspect" -s mail)
