@@ -72,6 +72,9 @@ static const char *const token_errors[MECHANISMS] = {
     [MECHANISM_XOAUTH2] = "eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIn0=",
 };
 
+/* The client's responses, decoded; cmd_auth wipes them. */
+static char responses[2][SASL_LINE_OCTETS];
+
 /* Sends the credentials to the monitor and its verdict to the client.
  * Returns only if they were refused: otherwise the session has the client. */
 static enum result
@@ -107,12 +110,11 @@ authenticate(struct client *c, enum kind mechanism, const struct argument *name,
 	/* The clock stood still while the password was checked. */
 	c->stream.end_msec += now_msec() - begin;
 	if (token_errors[mechanism] != NULL && verdict.code == VERDICT_WRONG) {
-		static char answer[SASL_LINE_OCTETS];
 		size_t octets;
 
 		stream_await(&c->stream);
 		reply_line(&c->stream, "+ %s", token_errors[mechanism]);
-		(void)stream_line(&c->stream, answer, &octets);
+		(void)stream_line(&c->stream, responses[0], &octets);
 		if (c->stream.broken != LINE_OK)
 			return RESULT_BROKEN;
 	}
@@ -228,9 +230,6 @@ base64_decode(char *text, size_t octets)
 		return -1;
 	return (ssize_t)done;
 }
-
-/* The client's responses, decoded; cmd_auth wipes them. */
-static char responses[2][SASL_LINE_OCTETS];
 
 /*
  * The client's next response (RFC 5034 section 4): the initial one, that came

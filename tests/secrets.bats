@@ -121,3 +121,16 @@ P
 		connect
 	done
 }
+
+@test "DESIGN 5: so is a bearer token, and what follows its refusal" {
+	need_memory
+	program <<<'exit 1'
+	secrets
+	token=$(printf 'n,a=joe,\1auth=Bearer %s\1\1' "$SECRET" | base64)
+	FORMS+=("${token:28}")
+	greeter_command -o -n 10
+	start_secrets
+	after 2 "AUTH OAUTHBEARER $token" AQ==
+	after 3 'AUTH OAUTHBEARER' "$token" AQ==
+	after 2 "AUTH OAUTHBEARER $token" "PASS $SECRET"
+}
