@@ -563,6 +563,15 @@ Subject: 1.a
 	[ "$(out)" = 0 ]
 }
 
+@test "INSTALL: hold -r brings back one message of a unique-id, of several that are held" {
+	held 1.a:2,S 1.a:2,F
+	in_maildir hold -r && return 1
+	[ "$(out '^event=restored')" = 1 ]
+	complained 'unique-id is there: 1.a'
+	[ "$(mail_files | wc -l)" = 1 ]
+	[ "$(find "$MAIL/.Deleted/cur" -type f | wc -l)" = 1 ]
+}
+
 @test "INSTALL: hold -r takes those that fit -i, and those deleted since -t" {
 	held 1.a:2,S 2.b:2,S
 	in_maildir hold -r -t tomorrow
