@@ -649,7 +649,7 @@ d SELECT INBOX\ne FETCH 1:* (FLAGS BODY[])\nf LOGOUT\n'
 	echo "joe:x:7112:7112::$root/home/joe:/bin/sh" >"$root/etc/passwd"
 	# Without logger, which needs a syslog daemon; the first twice.
 	installed /usr/local/libexec/pop3d/bulletin \
-	    /usr/local/libexec/pop3d/ 'ls -d ' 'echo /home' '5 * ' '15 3 ' '25 3 ' |
+	    /usr/local/libexec/pop3d/ 'ls -d ' 'echo /home/' '5 * ' '15 3 ' '25 3 ' |
 	    sed -e 's/| logger -p mail.info -t [a-z]*$//' \
 	    -e "s,\\(/etc/pop3d\\|/var/vmail\\|/home/\\),$root\\1,g" >"$root/lines"
 	[ "$(wc -l <"$root/lines")" = 12 ]
