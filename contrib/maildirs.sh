@@ -30,7 +30,7 @@ newline='
 # Options that all have, for getopts, and what they set.
 # shellcheck disable=SC2034 # they use it
 LIST_OPTIONS=f:h:l:m:sT:u:
-users='' home='' list=- maildir_name=Maildir system=false limit=600 ids=''
+users='' home='' list=- maildir_name='' system=false limit=600 ids=''
 
 # For awk: a value as pop3d's log has it.
 QUOTE='
@@ -142,6 +142,18 @@ list_users() {
 	function id(text) {
 		return text ~ /^[0-9]+$/ && text + 0 < 4294967295
 	}
+	# The Maildir that the extra field names, or "".
+	function own(    i, n, text, words, name) {
+		text = $0
+		for (i = 0; i < 7; i++)
+			if (!sub(/^[^:]*:/, "", text))
+				return ""
+		n = split(text, words, /[ \t]/)
+		for (i = 1; i <= n; i++)
+			if (words[i] ~ /^pop3d_maildir=/)
+				name = substr(words[i], 15)
+		return name
+	}
 	# The pattern of -h for a user; "" where it does not fit.
 	function expand(user,    i, c, at, out) {
 		at = index(user, "@")
@@ -170,7 +182,9 @@ list_users() {
 		uid = $3 != "" ? $3 : given[1]
 		gid = $4 != "" ? $4 : given[2]
 		home = $6 != "" ? $6 : expand($1)
-		name = ENVIRON["NAME"]
+		name = ENVIRON["NAME"] != "" ? ENVIRON["NAME"] : own()
+		if (name == "")
+			name = "Maildir"
 		if (!safe($1))
 			bad("a name that is nobody")
 		else if (!id(uid) || !id(gid) || home !~ /^\//)
@@ -185,7 +199,7 @@ list_users() {
 # The accounts of the system that have a Maildir; most are no mail users.
 list_system() {
 	getent passwd >"$work/accounts" || die 111 "getent passwd failed"
-	NAME=$maildir_name awk -F: '$6 ~ /^\// && $3 + 0 > 0 {
+	NAME=${maildir_name:-Maildir} awk -F: '$6 ~ /^\// && $3 + 0 > 0 {
 		print $3 ":" $4 ":" $6 "/" ENVIRON["NAME"]
 	}' "$work/accounts" | while IFS= read -r line; do
 		path=${line#*:*:}

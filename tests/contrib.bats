@@ -236,6 +236,25 @@ U
 	grep -q 'its owner alone writes' "$BATS_TEST_TMPDIR/err"
 }
 
+@test "INSTALL: a Maildir that a passwd-file names for one user is that user's, but for -m" {
+	local users=$BATS_TEST_TMPDIR/users homes=$BATS_TEST_TMPDIR/homes
+
+	maildir ann
+	mv "$homes/ann/Maildir" "$homes/ann/Mail:box"
+	cp -R "$homes/ann/Mail:box" "$homes/ann/Other"
+	chmod 700 "$homes/ann"/*
+	[ "$(id -u)" != 0 ] || chown -R "$TEST_UID:$TEST_GID" "$homes/ann"
+	cat >"$users" <<U
+ann:{PLAIN}secret:$TEST_UID:$TEST_GID::$homes/ann:/bin/sh:x=y pop3d_maildir=Mail:box z
+U
+	chmod 600 "$users"
+	run_script bulletin -f "$users" "$MESSAGE"
+	[ "$(count "$homes/ann/Mail:box")" = 1 ]
+	run_script bulletin -f "$users" -m Other "$MESSAGE"
+	[ "$(count "$homes/ann/Other")" = 1 ]
+	[ "$(count "$homes/ann/Mail:box")" = 1 ]
+}
+
 @test "INSTALL: no Maildir is entered as root, however its number is written" {
 	need_root "to be refused it"
 	local users=$BATS_TEST_TMPDIR/users
