@@ -700,6 +700,7 @@ expire
 expire 0
 expire 1d
 expire -T x 1
+expire -T 08 1
 hold
 hold -k Deleted 1
 hold -k .. 1
