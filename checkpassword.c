@@ -203,6 +203,8 @@ token_fits(char *program, const char *scope, const struct credentials *cred)
 	    (errno = posix_spawn_file_actions_init(&actions)) != 0 ||
 	    (errno = posix_spawn_file_actions_adddup2(&actions, token[0], 3)) !=
 		0 ||
+	    /* pop3d's, on which only its session may speak */
+	    (errno = posix_spawn_file_actions_addclose(&actions, 4)) != 0 ||
 	    (errno = posix_spawn_file_actions_addopen(
 		 &actions, 0, "/dev/null", O_RDONLY, 0)) != 0 ||
 	    (errno = posix_spawn_file_actions_addopen(

@@ -202,6 +202,18 @@ P
 	done
 }
 
+@test "bearer tokens: the program of -b cannot say that a session has begun" {
+	bearer <<'P'
+[ ! -e /proc/$$/fd/4 ]
+P
+	entries 'joe:!'
+	export AUTH_MECH=XOAUTH2
+	exec 4>/dev/null
+	accepts joe token
+	exec 4>&-
+	accepts joe token
+}
+
 @test "bearer tokens: exit codes of the program of -b" {
 	bearer <<'P'
 exit "$CODE"
