@@ -281,7 +281,7 @@ P
 	sed -i -e "s|^url=.*|url=http://127.0.0.1:$PORT/introspect|" \
 	    -e "s|^credentials=.*|credentials=$BATS_TEST_TMPDIR/client|" \
 	    "$BATS_TEST_TMPDIR/introspect"
-	echo 'client:a"b\nc d' >"$BATS_TEST_TMPDIR/client"
+	printf '%s\n' 'client:a"b\nc d' >"$BATS_TEST_TMPDIR/client"
 	chmod 755 "$BATS_TEST_TMPDIR/introspect"
 	entries 'joe:!' 'ann:!'
 	opts+=(-b "$BATS_TEST_TMPDIR/introspect" -s mail)
