@@ -69,7 +69,6 @@ lock_take(int *file, int dir, char *holder)
 			   error == EDQUOT || error == EACCES)))
 		return 0;
 	lock_release(*file, dir);
-	*file = -1;
 	errno = error;
 	return -1;
 }

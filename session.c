@@ -445,7 +445,6 @@ session_run(struct client *c)
 	/* The one path that is used, and once. */
 	drop.dir = open(session.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	drop.hold = c->options.hold;
-	drop.lock = -1;
 	/* Behind the sandbox no directory can be made. */
 	if (drop.dir != -1 && drop.hold != NULL && geteuid() != 0 &&
 	    maildir_make_hold(&drop) == -1)
@@ -467,8 +466,8 @@ session_run(struct client *c)
 		    session.removed, drop.count - session.removed,
 		    (unsigned long long)(now_msec() - begin) / 1000,
 		    reason_text(reason));
+		maildir_close(&drop);
 	}
-	maildir_close(&drop); /* before the client knows how it ended */
 	stream_end(&c->stream);
 	return 0;
 }
