@@ -547,15 +547,17 @@ start(struct look *look)
 void
 check_mail(struct service *s)
 {
-	const char *maildir =
-	    s->options.maildir != NULL ? s->options.maildir : "Maildir";
 	struct look look = {.service = s};
-	char home[PATH_MAX], path[2 * PATH_MAX];
+	char home[PATH_MAX], own[PATH_MAX], path[2 * PATH_MAX];
 	struct stat st;
 
 	for (size_t i = 0; i < s->user_count; i++) {
-		if (!user_find(s, s->users[i], &look.who, home))
+		const char *maildir = s->options.maildir;
+
+		if (!user_find(s, s->users[i], &look.who, home, own))
 			continue;
+		if (maildir == NULL)
+			maildir = own[0] != '\0' ? own : "Maildir";
 		if (s->pop3d[0] != '\0' && look.who.uid != 0)
 			say_executable(s->pop3d, &look.who);
 		(void)snprintf(path, sizeof(path), "%s%s%s",
@@ -581,7 +583,7 @@ check_mail(struct service *s)
 	}
 	if (!s->is_session || s->user_count + s->maildir_count > 0)
 		return;
-	look.path = maildir;
+	look.path = s->options.maildir != NULL ? s->options.maildir : "Maildir";
 	look.who = (struct identity){NULL, getuid(), getgid()};
 	if (getuid() != 0)
 		start(&look);

@@ -34,7 +34,7 @@ enum {
 /* A line of the file. */
 struct entry {
 	const char *name, *home;
-	char *secret;
+	char *secret, *extra; /* the latter may be NULL */
 	uint32_t uid, gid;
 	size_t number;
 };
@@ -73,11 +73,11 @@ static bool
 parse(const struct service *s, char *line, struct entry *e)
 {
 	static char none[] = "";
-	char *field[6] = {NULL};
+	char *field[7] = {NULL};
 
 	if (*line == '#' || line[strspn(line, " \t")] == '\0')
 		return false;
-	for (size_t i = 0; i < 6; i++) {
+	for (size_t i = 0; i < 7; i++) {
 		if (line == NULL && i < 2)
 			return false;
 		field[i] = line == NULL ? none : strsep(&line, ":");
@@ -85,6 +85,7 @@ parse(const struct service *s, char *line, struct entry *e)
 	e->name = field[0];
 	e->secret = field[1];
 	e->home = field[5];
+	e->extra = line;
 	e->uid = geteuid() == 0 || s->uid != NO_ID ? s->uid : geteuid();
 	e->gid = geteuid() == 0 || s->gid != NO_ID ? s->gid : getegid();
 	return *field[0] != '\0' && parse_id(field[2], &e->uid) &&
@@ -516,13 +517,27 @@ find_account(const struct service *s, const char *user, struct identity *who,
 	return true;
 }
 
+/* The Maildir that a user's last field names, if it does. */
+static void
+find_maildir(char *extra, char maildir[PATH_MAX])
+{
+	static const char name[] = "pop3d_maildir=";
+	const char *word;
+
+	while ((word = strsep(&extra, " \t")) != NULL)
+		if (strncmp(word, name, sizeof(name) - 1) == 0)
+			(void)snprintf(
+			    maildir, PATH_MAX, "%s", word + sizeof(name) - 1);
+}
+
 bool
 user_find(const struct service *s, const char *user, struct identity *who,
-    char home[PATH_MAX])
+    char home[PATH_MAX], char maildir[PATH_MAX])
 {
 	char *text, *next, *line;
 	bool is_found = false;
 
+	maildir[0] = '\0';
 	if (s->file == NULL)
 		return find_account(s, user, who, home);
 	text = next = load(s->file);
@@ -534,6 +549,7 @@ user_find(const struct service *s, const char *user, struct identity *who,
 			continue;
 		is_found = true;
 		*who = (struct identity){NULL, e.uid, e.gid};
+		find_maildir(e.extra, maildir);
 		/* What is missing has been said of its line. */
 		if (!expand(s, &e, home) || e.uid == NO_ID || e.gid == NO_ID) {
 			free(text);

@@ -119,10 +119,10 @@ void check_trial(struct service *s);
 void check_tls(struct service *s);
 void check_mail(struct service *s);
 
-/* Who that user would be, and in which home directory; false after saying why
- * that cannot be known. */
+/* Who that user would be, in which home directory, and which Maildir the
+ * passwd-file names, or ""; false after saying why that cannot be known. */
 bool user_find(const struct service *s, const char *user, struct identity *who,
-    char home[PATH_MAX]);
+    char home[PATH_MAX], char maildir[PATH_MAX]);
 
 /* Says it if `who` cannot execute the program at `path`. */
 void say_executable(const char *path, const struct identity *who);

@@ -555,6 +555,14 @@ T
 	said 1 "error: $MAIL: this Maildir: No such file"
 }
 
+@test "pop3d-doctor: the Maildir that a user's entry names, but for -m" {
+	users "joe:{PLAIN}secret:$TEST_UID:$TEST_GID::$HOME_DIR::x=y pop3d_maildir=Other"
+	service -U joe
+	said 1 "error: $HOME_DIR/Other: there is no such Maildir\\."
+	service -m Maildir -U joe
+	quiet
+}
+
 @test "pop3d-doctor: what it says to make is right" {
 	rm -r "$MAIL"
 	service -U joe
