@@ -4,6 +4,7 @@
 load helper
 
 setup() {
+	once
 	pop3d_setup
 }
 

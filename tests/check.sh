@@ -86,10 +86,8 @@ else
 	# looks at the processes, their calls and their memory.  All the rest
 	# runs with that libc in make asan.
 	if ! readelf -Wl pop3d | grep -q INTERP; then
-		tests="tests/build.bats tests/checkpassword-interface.bats
-			tests/checkpassword.bats tests/faults.bats
-			tests/greeter.bats tests/hostile.bats
-			tests/limits.bats tests/load.bats tests/passwd.bats
+		tests="tests/checkpassword.bats tests/greeter.bats
+			tests/limits.bats tests/passwd.bats
 			tests/processes.bats tests/sandbox.bats
 			tests/secrets.bats"
 		check "$top/build/dynamic" CC=cc

@@ -110,6 +110,17 @@ plain_build() {
 	fi
 }
 
+# once: of the builds that CI tests, with the default one only, since it is
+# not what the test is about.
+once() {
+	plain_build "not what it tests"
+	[ "${POP3D_TOOL:-}" = "" ] || skip "not under $POP3D_TOOL"
+	if command -v musl-gcc >/dev/null &&
+	    readelf -Wl "$POP3D_BIN/pop3d" | grep -q INTERP; then
+		skip "with the static build only"
+	fi
+}
+
 # deliver PATH: standard input becomes the message $MAIL/PATH (new/..., cur/...).
 deliver() {
 	cat >"$MAIL/$1"

@@ -18,17 +18,6 @@ teardown() {
 	pop3d_teardown
 }
 
-# once: of the builds that CI tests, with the default one only, since it is
-# not what the test is about.
-once() {
-	plain_build "not what it tests"
-	[ "${POP3D_TOOL:-}" = "" ] || skip "not under $POP3D_TOOL"
-	if command -v musl-gcc >/dev/null &&
-	    readelf -Wl "$POP3D_BIN/pop3d" | grep -q INTERP; then
-		skip "with the static build only"
-	fi
-}
-
 # clone NAME: of what is committed.
 clone() {
 	local top=$BATS_TEST_DIRNAME/..
