@@ -33,8 +33,8 @@ BASE = -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
 
 POP3D = pop3d.o auth.o command.o index.o listing.o lock.o log.o maildir.o \
 	monitor.o peer.o proxy.o sandbox.o session.o stream.o tls.o uidl.o
-DOCTOR = doctor.o doctor-mail.o doctor-service.o doctor-users.o index.o \
-	listing.o lock.o maildir.o peer.o sandbox.o stream.o uidl.o
+DOCTOR = account.o doctor.o doctor-mail.o doctor-service.o doctor-users.o \
+	index.o listing.o lock.o maildir.o peer.o sandbox.o stream.o uidl.o
 PROGRAMS = pop3d pop3d-checkpassword pop3d-checkpassword-nss \
 	pop3d-checkpassword-pam pop3d-passwd pop3d-doctor
 PAGES = man/pop3d.8 man/pop3d-checkpassword.8 man/pop3d-passwd.8 \
@@ -50,19 +50,19 @@ pop3d-checkpassword: checkpassword.o account.o
 	    $(LIBCRYPT) $(LIBNETTLE)
 
 # The same program, dynamic, whatever CC is: for accounts from NSS.
-pop3d-checkpassword-nss: checkpassword.c account.c account.h
+pop3d-checkpassword-nss: checkpassword.c account.c account.h exit.h
 	$(NSS_CC) $(BASE) $(LINKING) -o $@ checkpassword.c account.c \
 	    $(LDFLAGS) $(LIBCRYPT) $(LIBNETTLE)
 
 # Without libpam all else is made as with it.
-pop3d-checkpassword-pam: pam.c account.c account.h
+pop3d-checkpassword-pam: pam.c account.c account.h exit.h
 	if [ -n "$(LIBPAM)" ] && echo '#include <security/pam_appl.h>' | \
 	    $(NSS_CC) $(CPPFLAGS) -E - >/dev/null 2>&1; then \
 	    $(NSS_CC) $(BASE) $(LINKING) -o $@ pam.c account.c $(LDFLAGS) \
 	    $(LIBPAM); fi
 
-pop3d-passwd: passwd.o
-	$(CC) $(LINKING) -o $@ passwd.o $(LDFLAGS) $(LIBCRYPT)
+pop3d-passwd: passwd.o account.o
+	$(CC) $(LINKING) -o $@ passwd.o account.o $(LDFLAGS) $(LIBCRYPT)
 
 pop3d-doctor: $(DOCTOR)
 	$(CC) $(LINKING) -o $@ $(DOCTOR) $(LDFLAGS) $(LIBCRYPT)
@@ -71,28 +71,30 @@ pop3d-doctor: $(DOCTOR)
 .c.o:
 	$(CC) $(BASE) -c -o $@ $<
 
-account.o checkpassword.o: account.h
-auth.o: command.h monitor.h peer.h pop3d.h proxy.h sandbox.h stream.h tls.h
-command.o: command.h peer.h pop3d.h stream.h tls.h
-doctor.o: doctor.h log.h peer.h pop3d.h stream.h tls.h
-doctor-mail.o: doctor.h index.h listing.h lock.h maildir.h peer.h pop3d.h \
-	sandbox.h stream.h tls.h
-doctor-service.o: doctor.h peer.h pop3d.h sandbox.h stream.h tls.h
-doctor-users.o: doctor.h peer.h pop3d.h stream.h tls.h
+account.o checkpassword.o passwd.o: account.h exit.h
+auth.o: command.h exit.h monitor.h peer.h pop3d.h proxy.h sandbox.h stream.h \
+	tls.h
+command.o: command.h exit.h peer.h pop3d.h stream.h tls.h
+doctor.o: account.h doctor.h exit.h log.h peer.h pop3d.h stream.h tls.h
+doctor-mail.o: account.h doctor.h exit.h index.h listing.h lock.h maildir.h \
+	peer.h pop3d.h sandbox.h stream.h tls.h
+doctor-service.o: account.h doctor.h exit.h peer.h pop3d.h sandbox.h \
+	stream.h tls.h
+doctor-users.o: account.h doctor.h exit.h peer.h pop3d.h stream.h tls.h
 index.o: index.h listing.h
 listing.o: listing.h
 lock.o: listing.h lock.h
 log.o: log.h
 maildir.o: index.h listing.h lock.h log.h maildir.h stream.h uidl.h
-monitor.o: log.h monitor.h peer.h pop3d.h sandbox.h stream.h tls.h
+monitor.o: exit.h log.h monitor.h peer.h pop3d.h sandbox.h stream.h tls.h
 peer.o: peer.h
-pop3d.o: command.h log.h peer.h pop3d.h sandbox.h stream.h tls.h
-proxy.o: command.h peer.h pop3d.h proxy.h stream.h tls.h
-sandbox.o: log.h peer.h pop3d.h sandbox.h stream.h tls.h
-session.o: command.h index.h listing.h lock.h log.h maildir.h peer.h pop3d.h sandbox.h \
-	stream.h tls.h
+pop3d.o: command.h exit.h log.h peer.h pop3d.h sandbox.h stream.h tls.h
+proxy.o: command.h exit.h peer.h pop3d.h proxy.h stream.h tls.h
+sandbox.o: exit.h log.h peer.h pop3d.h sandbox.h stream.h tls.h
+session.o: command.h exit.h index.h listing.h lock.h log.h maildir.h peer.h \
+	pop3d.h sandbox.h stream.h tls.h
 stream.o: stream.h
-tls.o: command.h log.h peer.h pop3d.h stream.h tls.h
+tls.o: command.h exit.h log.h peer.h pop3d.h stream.h tls.h
 uidl.o: index.h listing.h lock.h log.h maildir.h uidl.h
 
 install: all

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 void
@@ -29,7 +30,7 @@ account_read(char *input, size_t size, struct credentials *cred)
 	while (end < limit && (n = read(3, end, (size_t)(limit - end))) > 0)
 		end += n;
 	if (n == -1 && errno != EBADF)
-		err(EXIT_TEMP, "descriptor 3");
+		err(EXIT_SYSTEM, "descriptor 3");
 	if (n == -1 || end == limit)
 		errx(EXIT_MISUSE, "descriptor 3: not open, or too long");
 	close(3);
@@ -49,15 +50,52 @@ account_is_safe(const char *name)
 	       (at == NULL || strchr(".", at[1]) == NULL);
 }
 
-bool
-account_parse_id(const char *text, uint32_t *id)
+/* Reads an id, and moves *text behind it. */
+static bool
+take_id(const char **text, uint32_t *id)
 {
-	size_t digits = text != NULL ? strspn(text, "0123456789") : 0;
-	unsigned long long value = digits > 0 ? strtoull(text, NULL, 10) : 0;
+	size_t digits = strspn(*text, "0123456789");
+	unsigned long long value = digits > 0 ? strtoull(*text, NULL, 10) : 0;
 
 	if (digits > 0)
 		*id = (uint32_t)value;
-	return text != NULL && text[digits] == '\0' && value < NO_ID;
+	*text += digits;
+	return value < NO_ID;
+}
+
+bool
+account_parse_id(const char *text, uint32_t *id)
+{
+	return take_id(&text, id) && *text == '\0';
+}
+
+bool
+account_parse_ids(const char *text, uint32_t *uid, uint32_t *gid)
+{
+	return take_id(&text, uid) && *text == ':' &&
+	       account_parse_id(text + 1, gid);
+}
+
+char *
+account_secret(char *secret, bool *is_plain)
+{
+	static const char *const schemes[] = {"{PLAIN}", "{CLEARTEXT}",
+	    "{CRYPT}", "{BLF-CRYPT}", "{SHA512-CRYPT}", "{SHA256-CRYPT}",
+	    "{MD5-CRYPT}"};
+	size_t i = 0, count = sizeof(schemes) / sizeof(*schemes);
+
+	while (i < count &&
+	       strncasecmp(secret, schemes[i], strlen(schemes[i])) != 0)
+		i++;
+	*is_plain = i < 2;
+	return secret + (i < count ? strlen(schemes[i]) : 0);
+}
+
+/* Shorter than DES's 13 characters is none; `!` and `*` lock. */
+bool
+account_is_hash(const char *secret)
+{
+	return strlen(secret) >= 13 && strchr("!*{", secret[0]) == NULL;
 }
 
 bool
@@ -65,6 +103,7 @@ account_expand(const char *pattern, const char *user, char *out, size_t size)
 {
 	const char *at = strchr(user, '@');
 
+	*out = '\0';
 	for (; *pattern != '\0'; pattern++) {
 		bool is_key = *pattern == '%' && *++pattern != '%';
 		const char *part = is_key ? user : pattern;
@@ -93,7 +132,7 @@ account_find(const char *user, struct account *acct)
 	errno = 0;
 	pw = account_is_safe(user) ? getpwnam(user) : NULL;
 	if (pw == NULL && errno != 0 && errno != ENOENT && errno != ESRCH)
-		err(EXIT_TEMP, "getpwnam");
+		err(EXIT_SYSTEM, "getpwnam");
 	if (pw != NULL) {
 		acct->home = pw->pw_dir;
 		acct->shell = pw->pw_shell;
@@ -113,12 +152,12 @@ become(const struct account *acct, const char *user, bool groups)
 	if (geteuid() == 0 &&
 	    ((groups ? initgroups(user, gid) : setgroups(1, &gid)) == -1 ||
 		setgid(gid) == -1 || setuid(uid) == -1))
-		err(EXIT_TEMP, "%s: cannot drop privileges", user);
+		err(EXIT_SYSTEM, "%s: cannot drop privileges", user);
 	if (getuid() != uid || geteuid() != uid || getgid() != gid ||
 	    getegid() != gid)
-		errx(EXIT_TEMP, "%s: only root can become others", user);
+		errx(EXIT_SYSTEM, "%s: only root can become others", user);
 	if (setuid(0) != -1 || seteuid(0) != -1 || (gid && setgid(0) != -1))
-		errx(EXIT_TEMP, "%s: privileges came back", user);
+		errx(EXIT_SYSTEM, "%s: privileges came back", user);
 }
 
 void
@@ -127,7 +166,7 @@ account_check(const struct account *acct, const char *user)
 	if (acct->uid == 0)
 		errx(EXIT_REFUSED, "%s: uid 0 is never served", user);
 	if (acct->uid == NO_ID || acct->gid == NO_ID || acct->home[0] != '/')
-		errx(EXIT_TEMP, "%s: no uid, gid or absolute home", user);
+		errx(EXIT_SYSTEM, "%s: no uid, gid or absolute home", user);
 }
 
 void
@@ -137,14 +176,14 @@ account_run(struct account *acct, const char *user, bool groups, char *argv[])
 	    setenv("HOME", acct->home, 1) == -1 ||
 	    setenv("SHELL", *acct->shell ? acct->shell : "/bin/sh", 1) == -1 ||
 	    (acct->home = getenv("HOME")) == NULL)
-		err(EXIT_TEMP, "environment");
+		err(EXIT_SYSTEM, "environment");
 	if (acct->text != NULL)
 		explicit_bzero(acct->text, acct->text_octets);
 	become(acct, user, groups);
 	if (chdir(acct->home) == -1)
-		err(EXIT_TEMP, "%s: %s", user, acct->home);
+		err(EXIT_SYSTEM, "%s: %s", user, acct->home);
 	signal(SIGPIPE, SIG_DFL);
 	signal(SIGXFSZ, SIG_DFL);
 	execvp(argv[0], argv);
-	err(EXIT_TEMP, "%s", argv[0]);
+	err(EXIT_SYSTEM, "%s", argv[0]);
 }

@@ -11,10 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "exit.h"
+
 #define INPUT_OCTETS 16384
 #define NO_ID UINT32_MAX
-
-enum { EXIT_REFUSED = 1, EXIT_MISUSE = 2, EXIT_USAGE = 100, EXIT_TEMP = 111 };
 
 struct credentials {
 	char *user, *secret, *challenge;
@@ -43,8 +43,21 @@ void account_read(char *input, size_t size, struct credentials *cred);
  */
 bool account_is_safe(const char *name);
 
-/* Reads digits alone, below 2^32 - 1; of an empty text *id stays as it is. */
+/* Reads digits alone, below 2^32 - 1, which are all of the text; of an empty
+ * text *id stays as it is. */
 bool account_parse_id(const char *text, uint32_t *id);
+
+/* The same of "uid:gid". */
+bool account_parse_ids(const char *text, uint32_t *uid, uint32_t *gid);
+
+/*
+ * What stands behind the {SCHEME} of a passwd-file's secret: the password
+ * itself if is_plain comes out true, else a hash, or what is none.
+ */
+char *account_secret(char *secret, bool *is_plain);
+
+/* Whether that is a hash, or could be. */
+bool account_is_hash(const char *secret);
 
 /*
  * Writes a -h pattern into out for a user: %u, %n, %d and %%. Returns false

@@ -125,28 +125,15 @@ find_mechanism(const char *name)
 	errx(EXIT_MISUSE, "AUTH_MECH: not a mechanism served here");
 }
 
-/* Shorter than DES's 13 characters is no hash; `!` and `*` lock. */
-static bool
-is_hash(const char *secret)
-{
-	return strlen(secret) >= 13 && strchr("!*{", secret[0]) == NULL;
-}
-
 /* Sets acct->hash or acct->plain from a passwd-file's secret, or neither. */
 static void
 classify(char *secret, struct account *acct)
 {
-	static const char *const schemes[] = {"{PLAIN}", "{CLEARTEXT}",
-	    "{CRYPT}", "{BLF-CRYPT}", "{SHA512-CRYPT}", "{SHA256-CRYPT}",
-	    "{MD5-CRYPT}"};
-	size_t i = 0, count = sizeof(schemes) / sizeof(*schemes);
+	bool is_plain;
 
-	while (i < count &&
-	       strncasecmp(secret, schemes[i], strlen(schemes[i])) != 0)
-		i++;
-	secret += i < count ? strlen(schemes[i]) : 0;
-	acct->plain = i < 2 && *secret != '\0' ? secret : NULL;
-	acct->hash = i >= 2 && is_hash(secret) ? secret : NULL;
+	secret = account_secret(secret, &is_plain);
+	acct->plain = is_plain && *secret != '\0' ? secret : NULL;
+	acct->hash = !is_plain && account_is_hash(secret) ? secret : NULL;
 }
 
 /*
@@ -169,7 +156,7 @@ secret_fits(const struct account *acct, const struct credentials *cred,
 		explicit_bzero(hash, strlen(hash));
 	} else if (setting != NULL && crypt_checksalt != NULL &&
 		   crypt_checksalt(setting) == 0) {
-		err(EXIT_TEMP, "crypt"); /* mostly for want of memory */
+		err(EXIT_SYSTEM, "crypt"); /* mostly for want of memory */
 	}
 	if (acct->plain != NULL && mech->password)
 		fits = equal(cred->secret, acct->plain);
@@ -211,14 +198,14 @@ token_fits(char *program, const char *scope, const struct credentials *cred)
 		 &actions, 1, "/dev/null", O_WRONLY, 0)) != 0 ||
 	    (errno = posix_spawnp(
 		 &pid, program, &actions, NULL, argv, environ)) != 0)
-		err(EXIT_TEMP, "%s", program);
+		err(EXIT_SYSTEM, "%s", program);
 	close(token[0]);
 	close(token[1]);
 	unsetenv("SCOPE");
 	if (waitpid(pid, &status, 0) == -1 || !WIFEXITED(status) ||
 	    WEXITSTATUS(status) == EXIT_MISUSE ||
 	    WEXITSTATUS(status) >= EXIT_USAGE)
-		errx(EXIT_TEMP, "%s: cannot judge a token", program);
+		errx(EXIT_SYSTEM, "%s: cannot judge a token", program);
 	return WEXITSTATUS(status) == 0;
 }
 
@@ -251,16 +238,16 @@ load(const char *path, struct account *acct)
 	struct stat st;
 
 	if (fd == -1 || fstat(fd, &st) == -1)
-		err(EXIT_TEMP, "%s", path);
+		err(EXIT_SYSTEM, "%s", path);
 	if (!S_ISREG(st.st_mode) || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-		errx(EXIT_TEMP, "%s: not a file that its owner alone writes",
+		errx(EXIT_SYSTEM, "%s: not a file that its owner alone writes",
 		    path);
 	acct->text_octets = (size_t)st.st_size;
 	acct->text = calloc(1, acct->text_octets + 1);
 	if (acct->text == NULL ||
 	    read(fd, acct->text, acct->text_octets) != st.st_size ||
 	    strlen(acct->text) != acct->text_octets)
-		errx(EXIT_TEMP, "%s: cut short, or holds a NUL", path);
+		errx(EXIT_SYSTEM, "%s: cut short, or holds a NUL", path);
 	close(fd);
 }
 
@@ -271,7 +258,7 @@ load(const char *path, struct account *acct)
 static const char *
 lookup_file(const char *path, const char *user, struct account *acct)
 {
-	bool found = !account_is_safe(user);
+	const bool is_safe = account_is_safe(user);
 	const char *decoy = NULL;
 	char *line, *next;
 
@@ -288,8 +275,7 @@ lookup_file(const char *path, const char *user, struct account *acct)
 		}
 		if (decoy == NULL)
 			decoy = entry.hash;
-		if (!found && strcmp(line, user) == 0) {
-			found = true;
+		if (is_safe && !acct->is_there && strcmp(line, user) == 0) {
 			*acct = entry;
 			acct->is_there = true;
 		}
@@ -314,17 +300,17 @@ shadow(const struct passwd *pw, struct account *acct)
 
 	/* said of every user alike, known or not */
 	if (file == NULL && errno != ENOENT)
-		err(EXIT_TEMP, "/etc/shadow");
+		err(EXIT_SYSTEM, "/etc/shadow");
 	while (file != NULL && decoy == NULL && (sp = fgetspent(file)) != NULL)
-		decoy = is_hash(sp->sp_pwdp) ? sp->sp_pwdp : NULL;
+		decoy = account_is_hash(sp->sp_pwdp) ? sp->sp_pwdp : NULL;
 	if (file != NULL && ferror(file))
-		err(EXIT_TEMP, "/etc/shadow");
+		err(EXIT_SYSTEM, "/etc/shadow");
 	if (file != NULL)
 		fclose(file);
 	errno = 0;
 	sp = pw == NULL ? NULL : getspnam(pw->pw_name);
 	if (sp == NULL && errno != 0 && errno != ENOENT && errno != ESRCH)
-		err(EXIT_TEMP, "getspnam");
+		err(EXIT_SYSTEM, "getspnam");
 	if (sp == NULL)
 		return decoy;
 	/* a password that is merely due for a change still gets its mail */
@@ -362,7 +348,7 @@ lookup_system(const char *user, struct account *acct)
 	if (pw != NULL)
 		acct->hash = pw->pw_passwd;
 	decoy = shadow(pw, acct);
-	if (acct->hash != NULL && !is_hash(acct->hash))
+	if (acct->hash != NULL && !account_is_hash(acct->hash))
 		acct->hash = NULL;
 	return decoy != NULL ? decoy : "$y$j9T$wGIrLWb1i8q7FBFmpvPYz/";
 }
@@ -389,7 +375,7 @@ set_policy(char *extra)
 		if ((is_session || strncmp(word, maildir, octets) == 0) &&
 		    setenv(is_session ? "POP3D_SESSION" : "MAILDIR",
 			word + octets, 1) == -1)
-			err(EXIT_TEMP, "environment");
+			err(EXIT_SYSTEM, "environment");
 	}
 }
 
@@ -410,7 +396,7 @@ main(int argc, char *argv[])
 	while ((opt = getopt(argc, argv, "+b:f:h:p:s:u:")) != -1) {
 		if (opt == 'p') {
 			execv(PAM_PROGRAM, argv);
-			err(EXIT_TEMP, "-p: %s", PAM_PROGRAM);
+			err(EXIT_SYSTEM, "-p: %s", PAM_PROGRAM);
 		}
 		if (opt == 'b')
 			program = optarg;
@@ -421,10 +407,8 @@ main(int argc, char *argv[])
 		else if (opt == 'h')
 			home = optarg;
 		else
-			good &=
-			    opt == 'u' &&
-			    account_parse_id(strsep(&optarg, ":"), &acct.uid) &&
-			    account_parse_id(optarg, &acct.gid);
+			good &= opt == 'u' &&
+				account_parse_ids(optarg, &acct.uid, &acct.gid);
 	}
 	if (!good || optind == argc) {
 		fprintf(stderr,

@@ -159,7 +159,7 @@ parse_bundled(struct service *s)
 		else if (letter == 'p')
 			s->pam = value;
 		else
-			(void)parse_ids(value, &s->uid, &s->gid);
+			(void)account_parse_ids(value, &s->uid, &s->gid);
 	}
 	s->rest = words;
 }
@@ -508,8 +508,8 @@ find_wrapper(void)
 		if (value == NULL)
 			continue;
 		count++;
-		if (*value == '\0' || !parse_id(value, &fd) || fd > INT_MAX ||
-		    fcntl((int)fd, F_GETFD) == -1)
+		if (*value == '\0' || !account_parse_id(value, &fd) ||
+		    fd > INT_MAX || fcntl((int)fd, F_GETFD) == -1)
 			say(LEVEL_WARNING,
 			    "%s is \"%s\", which is no open descriptor here: "
 			    "STLS fails, unless the wrapper opens it",

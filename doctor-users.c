@@ -23,9 +23,7 @@
 int crypt_checksalt(const char *) __attribute__((weak));
 
 enum {
-	EXIT_MISUSE = 2, /* pop3d-checkpassword's, without a descriptor 3 */
 	FILE_OCTETS_MOST = 256 * 1024 * 1024,
-	HASH_OCTETS = 13, /* DES's; what is shorter is none */
 	SALT_INVALID = 1,
 	SALT_DISABLED = 2,
 	SALT_LEGACY = 3
@@ -88,18 +86,8 @@ parse(const struct service *s, char *line, struct entry *e)
 	e->extra = line;
 	e->uid = geteuid() == 0 || s->uid != NO_ID ? s->uid : geteuid();
 	e->gid = geteuid() == 0 || s->gid != NO_ID ? s->gid : getegid();
-	return *field[0] != '\0' && parse_id(field[2], &e->uid) &&
-	       parse_id(field[3], &e->gid);
-}
-
-/* pop3d-checkpassword takes such a name for nobody's. */
-static bool
-is_good_name(const char *name)
-{
-	const char *at = strchr(name, '@');
-
-	return strchr("@.", name[0]) == NULL && strchr(name, '/') == NULL &&
-	       (at == NULL || strchr(".", at[1]) == NULL);
+	return *field[0] != '\0' && account_parse_id(field[2], &e->uid) &&
+	       account_parse_id(field[3], &e->gid);
 }
 
 /* The home directory of a user into `out`, by the pattern of -h where the file
@@ -107,29 +95,12 @@ is_good_name(const char *name)
 static bool
 expand(const struct service *s, const struct entry *e, char out[PATH_MAX])
 {
-	const char *p = s->home != NULL ? s->home : "";
-	const char *at = strchr(e->name, '@');
-	size_t n = 0;
-
-	if (*e->home != '\0') {
+	if (*e->home != '\0')
 		(void)snprintf(out, PATH_MAX, "%s", e->home);
-		return *e->home == '/';
-	}
-	for (; *p != '\0' && n < PATH_MAX; p++) {
-		const char *part = p;
-		int most = 1;
-
-		if (*p == '%' && *++p != '%') {
-			part = *p == 'd' && at != NULL ? at + 1 : e->name;
-			most = *p == 'n' ? (int)strcspn(e->name, "@") : INT_MAX;
-			if (*p == '\0' || strchr("und", *p) == NULL ||
-			    (*p == 'd' && at == NULL))
-				return false;
-		}
-		n +=
-		    (size_t)snprintf(out + n, PATH_MAX - n, "%.*s", most, part);
-	}
-	return n > 0 && n < PATH_MAX && *out == '/';
+	else if (!account_expand(
+		     s->home != NULL ? s->home : "", e->name, out, PATH_MAX))
+		return false;
+	return *out == '/';
 }
 
 /* Whether libcrypt can make such a hash, and so check it. */
@@ -158,22 +129,14 @@ check_hash(const char *path, const struct entry *e, const char *hash)
 static void
 check_secret(const char *path, const struct entry *e)
 {
-	static const char *const schemes[] = {"{PLAIN}", "{CLEARTEXT}",
-	    "{CRYPT}", "{BLF-CRYPT}", "{SHA512-CRYPT}", "{SHA256-CRYPT}",
-	    "{MD5-CRYPT}"};
-	const size_t count = sizeof(schemes) / sizeof(schemes[0]);
-	const char *secret = e->secret;
-	size_t i = 0;
+	bool is_plain;
+	const char *secret = account_secret(e->secret, &is_plain);
 
-	while (i < count &&
-	       strncasecmp(secret, schemes[i], strlen(schemes[i])) != 0)
-		i++;
-	secret += i < count ? strlen(schemes[i]) : 0;
-	if (*secret == '\0' || (i >= 2 && strchr("!*", *secret) != NULL)) {
+	if (*secret == '\0' || (!is_plain && strchr("!*", *secret) != NULL)) {
 		found.locked++;
-	} else if (i < 2) {
+	} else if (is_plain) {
 		found.plain++;
-	} else if (strlen(secret) < HASH_OCTETS || *secret == '{') {
+	} else if (!account_is_hash(secret)) {
 		if (say_again(&found.secrets))
 			say(LEVEL_ERROR,
 			    "%s, line %zu: %s's secret is neither a hash nor "
@@ -338,7 +301,7 @@ check_lines(struct service *s)
 			    "is taken for a part of its last field. Remove it: "
 			    "sed -i 's/\\r$//' %s",
 			    s->file, number, s->file);
-		if (!is_good_name(e.name) && say_again(&found.names))
+		if (!account_is_safe(e.name) && say_again(&found.names))
 			say(LEVEL_WARNING,
 			    "%s, line %zu: \"%s\" is no name that anybody can "
 			    "log in by. Change it",
@@ -385,7 +348,8 @@ try_program(struct service *s)
 	    .path = s->program,
 	    .credentials = s->pam == NULL ? credentials : NULL,
 	    .credentials_octets = sizeof(credentials)};
-	is_right = run_program(&run) == (s->pam != NULL ? EXIT_MISUSE : 1);
+	is_right =
+	    run_program(&run) == (s->pam != NULL ? EXIT_MISUSE : EXIT_REFUSED);
 	free(arguments);
 	while ((line = strsep(&rest, "\n")) != NULL) {
 		if (strstr(line, " is malformed") != NULL) {
@@ -472,8 +436,7 @@ check_account(const char *user)
 		    "User %s is not in /etc/shadow, or it cannot be read: "
 		    "there is no password to log in with",
 		    user);
-	else if (strlen(sp->sp_pwdp) < HASH_OCTETS ||
-		 strchr("!*", *sp->sp_pwdp) != NULL)
+	else if (!account_is_hash(sp->sp_pwdp))
 		say(LEVEL_ERROR,
 		    "User %s has no password in /etc/shadow, or a locked one. "
 		    "Set it: passwd %s",

@@ -325,28 +325,6 @@ find_program(const char *name, bool libexec, char path[PATH_MAX])
 	return (is_path || libexec) && is_program(path);
 }
 
-bool
-parse_id(const char *text, uint32_t *id)
-{
-	size_t digits = text != NULL ? strspn(text, "0123456789") : 0;
-	unsigned long long value = digits > 0 ? strtoull(text, NULL, 10) : 0;
-
-	if (digits > 0)
-		*id = (uint32_t)value;
-	return text != NULL && text[digits] == '\0' && value < NO_ID;
-}
-
-bool
-parse_ids(const char *text, uint32_t *uid, uint32_t *gid)
-{
-	size_t octets = strcspn(text, ":");
-	char first[16];
-
-	(void)snprintf(first, sizeof(first), "%.*s", (int)octets, text);
-	return octets < sizeof(first) && text[octets] == ':' &&
-	       parse_id(first, uid) && parse_id(text + octets + 1, gid);
-}
-
 /* What the checks want to know of an option; whether it is right, pop3d itself
  * is asked. */
 static void
@@ -373,7 +351,7 @@ take_option(struct service *s, int letter)
 		o->root = optarg;
 		break;
 	case 'u':
-		(void)parse_ids(optarg, &o->uid, &o->gid);
+		(void)account_parse_ids(optarg, &o->uid, &o->gid);
 		break;
 	default:
 		break;

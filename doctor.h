@@ -7,21 +7,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "account.h"
 #include "peer.h"
 #include "pop3d.h"
 
-#ifndef LIBEXECDIR
-#define LIBEXECDIR "/usr/local/libexec"
-#endif
-
-#ifndef EMPTYDIR
-#define EMPTYDIR "/var/empty"
-#endif
-
-#define NO_ID UINT32_MAX
-
 enum {
-	GREETER_ID = 65534,
 	TARGETS = 64, /* users and Maildirs to look at, of each */
 	TEXT_OCTETS = 16384
 };
@@ -99,12 +89,6 @@ int run_program(struct run *r);
 /* Searches PATH, then LIBEXECDIR if asked to, for a program, as execvp would;
  * false if there is none that can be executed. */
 bool find_program(const char *name, bool libexec, char path[PATH_MAX]);
-
-/* Takes digits alone for a number below NO_ID; an empty text leaves *id. */
-bool parse_id(const char *text, uint32_t *id);
-
-/* The same of "uid:gid". */
-bool parse_ids(const char *text, uint32_t *uid, uint32_t *gid);
 
 /* The checks. */
 void check_options(struct service *s);

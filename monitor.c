@@ -24,10 +24,6 @@
 #include "pop3d.h"
 #include "sandbox.h"
 
-#ifndef LIBEXECDIR
-#define LIBEXECDIR "/usr/local/libexec"
-#endif
-
 enum {
 	ATTEMPTS = 10,	    /* of any kind */
 	CREDENTIALS_FD = 3, /* by the checkpassword interface */
@@ -239,7 +235,7 @@ wait_program(struct attempt *a, int *status)
 static enum verdict_code
 judge(const struct client *c, const struct request *r, int code)
 {
-	enum verdict_code verdict = code == 2		 ? VERDICT_PERMANENT
+	enum verdict_code verdict = code == EXIT_MISUSE	 ? VERDICT_PERMANENT
 				    : code >= EXIT_USAGE ? VERDICT_TEMPORARY
 							 : VERDICT_WRONG;
 	static const char *const reasons[] = {

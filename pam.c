@@ -148,7 +148,7 @@ must(const char *what, int result, bool refuses)
 	for (size_t i = 0; i < sizeof(refusals) / sizeof(*refusals); i++)
 		if (refuses && result == refusals[i])
 			exit(EXIT_REFUSED);
-	exit(EXIT_TEMP);
+	exit(EXIT_SYSTEM);
 }
 
 /* Sets items that modules ask for; none of them is what the client chose. */
@@ -228,7 +228,7 @@ judge(struct credentials *cred)
 	must("user", pam_get_item(pam.handle, PAM_USER, &item), false);
 	user = item != NULL ? strdup(item) : NULL;
 	if (user == NULL)
-		errx(EXIT_TEMP, "PAM: no user");
+		errx(EXIT_SYSTEM, "PAM: no user");
 	return user;
 }
 
@@ -247,7 +247,7 @@ add_environment(char **list)
 		    i < count && strncmp(*list, ours[i], strlen(ours[i])) != 0)
 			i++;
 		if (i == count && putenv(*list) != 0)
-			err(EXIT_TEMP, "environment");
+			err(EXIT_SYSTEM, "environment");
 	}
 }
 
@@ -267,7 +267,7 @@ hide_client(void)
 	null = open("/dev/null", O_RDWR);
 	if (client[0] == -1 || client[1] == -1 || dup2(null, 0) == -1 ||
 	    dup2(null, 1) == -1)
-		err(EXIT_TEMP, "descriptors");
+		err(EXIT_SYSTEM, "descriptors");
 	(void)close(null);
 }
 
@@ -279,7 +279,7 @@ hide_client(void)
 static _Noreturn void
 run(struct account *acct, const char *user, bool groups, char *argv[])
 {
-	int status = EXIT_TEMP << 8, signal_got;
+	int status = EXIT_SYSTEM << 8, signal_got;
 	char **environment;
 	sigset_t signals, old;
 	pid_t child;
@@ -298,12 +298,12 @@ run(struct account *acct, const char *user, bool groups, char *argv[])
 	(void)sigprocmask(SIG_BLOCK, &signals, &old);
 	child = fork();
 	if (child == -1)
-		err(EXIT_TEMP, "fork");
+		err(EXIT_SYSTEM, "fork");
 	if (child == 0) {
 		pam.handle = NULL;
 		(void)sigprocmask(SIG_SETMASK, &old, NULL);
 		if (dup2(client[0], 0) == -1 || dup2(client[1], 1) == -1)
-			err(EXIT_TEMP, "descriptors");
+			err(EXIT_SYSTEM, "descriptors");
 		add_environment(environment);
 		account_run(acct, user, groups, argv);
 	}
@@ -324,7 +324,7 @@ run(struct account *acct, const char *user, bool groups, char *argv[])
 	(void)signal(WTERMSIG(status), SIG_DFL);
 	(void)sigprocmask(SIG_SETMASK, &old, NULL);
 	(void)kill(getpid(), WTERMSIG(status));
-	exit(EXIT_TEMP);
+	exit(EXIT_SYSTEM);
 }
 
 int
@@ -350,10 +350,8 @@ main(int argc, char *argv[])
 		else if (opt == 'h')
 			home = optarg;
 		else
-			good &=
-			    opt == 'u' &&
-			    account_parse_id(strsep(&optarg, ":"), &acct.uid) &&
-			    account_parse_id(optarg, &acct.gid);
+			good &= opt == 'u' &&
+				account_parse_ids(optarg, &acct.uid, &acct.gid);
 	}
 	if (!good || service == NULL || optind == argc) {
 		fprintf(stderr, "usage: pop3d-checkpassword -p service "

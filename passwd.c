@@ -22,6 +22,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "account.h"
+
 /*
  * libxcrypt's. Its header is not asked: to musl's compiler, <crypt.h> is that
  * of the libc, and elsewhere there may be none.
@@ -30,19 +32,13 @@ char *crypt_gensalt(const char *, unsigned long, const char *, int);
 
 #define PASSWORD_OCTETS 512 /* with its NUL: what libxcrypt takes */
 
-enum { EXIT_REFUSED = 1, EXIT_USAGE = 100, EXIT_SYSTEM = 111 };
-
 static volatile sig_atomic_t caught;
 
 /* What pop3d-checkpassword would look for; a line with `#` is a comment. */
 static bool
 is_good_name(const char *name)
 {
-	const char *at = strchr(name, '@');
-
-	return strchr("@.#", name[0]) == NULL &&
-	       strpbrk(name, "/:\n") == NULL &&
-	       (at == NULL || strchr(".", at[1]) == NULL);
+	return name[0] != '#' && account_is_safe(name);
 }
 
 static void

@@ -6,20 +6,20 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "exit.h"
 #include "peer.h"
 #include "stream.h"
 #include "tls.h"
 
+#ifndef LIBEXECDIR
+#define LIBEXECDIR "/usr/local/libexec"
+#endif
 #ifndef EMPTYDIR
 #define EMPTYDIR "/var/empty"
 #endif
 #ifndef VERSION
 #define VERSION "0"
 #endif
-
-/* Exit codes; those of a session exclude EXIT_SYSTEM and 1 and 2, which the
- * monitor takes for a checkpassword program's (DESIGN in README). */
-enum { EXIT_USAGE = 100, EXIT_SYSTEM = 111 };
 
 enum {
 	AUTH_IDLE_SEC = 60,   /* for a command in AUTHORIZATION */
@@ -29,6 +29,7 @@ enum {
 };
 
 enum {
+	GREETER_ID = 65534,   /* its user and group, without -u */
 	ARGUMENTS_MOST = 256, /* of the checkpassword program */
 	EXPIRE_NEVER = 100000,
 	FLAGS = 16,	       /* letters, at most */

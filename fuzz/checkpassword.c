@@ -217,7 +217,8 @@ run(const char *path, struct text file, unsigned flags, const char *pattern)
 	acct = defaults;
 	decoy = lookup_file(path, cred.user, &acct);
 	check_account(file, &cred, &acct, &defaults);
-	CHECK(decoy == NULL || (is_hash(decoy) && is_inside(decoy, &acct)));
+	CHECK(decoy == NULL ||
+	      (account_is_hash(decoy) && is_inside(decoy, &acct)));
 	CHECK(acct.hash == NULL || decoy != NULL);
 	check_secret(&acct, cred, mech, decoy);
 	return 0;
@@ -251,8 +252,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 	first = dup(dir);
 	code = run(path, text, flags, pattern);
 	fuzz_close_from(first);
-	CHECK(code == 0 || code == EXIT_MISUSE || code == EXIT_TEMP);
-	if (code == EXIT_TEMP)
+	CHECK(code == 0 || code == EXIT_MISUSE || code == EXIT_SYSTEM);
+	if (code == EXIT_SYSTEM)
 		CHECK(memchr(text.at, '\0', text.octets) != NULL);
 	free(pattern);
 	return 0;

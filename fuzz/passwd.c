@@ -25,6 +25,7 @@ static void *held;
 #define malloc(octets) (held = malloc(octets))
 int passwd_main(int argc, char *argv[]);
 #define main passwd_main
+#include "../account.c"
 #include "../passwd.c"
 #undef main
 #undef malloc
