@@ -75,6 +75,16 @@ static const char *const token_errors[MECHANISMS] = {
 /* The client's responses, decoded; cmd_auth wipes them. */
 static char responses[2][SASL_LINE_OCTETS];
 
+/* Sends a challenge, which is base64 already, and reads the answer as it comes
+ * into response->text, of SASL_LINE_OCTETS. */
+static enum line
+challenge_client(
+    struct client *c, const char *challenge, struct argument *response)
+{
+	reply_line(&c->stream, "+ %s", challenge);
+	return stream_line(&c->stream, response->text, &response->octets);
+}
+
 /* Sends the credentials to the monitor and its verdict to the client.
  * Returns only if they were refused: otherwise the session has the client. */
 static enum result
@@ -110,11 +120,9 @@ authenticate(struct client *c, enum kind mechanism, const struct argument *name,
 	/* The clock stood still while the password was checked. */
 	c->stream.end_msec += now_msec() - begin;
 	if (token_errors[mechanism] != NULL && verdict.code == VERDICT_WRONG) {
-		size_t octets;
-
 		stream_await(&c->stream);
-		reply_line(&c->stream, "+ %s", token_errors[mechanism]);
-		(void)stream_line(&c->stream, responses[0], &octets);
+		(void)challenge_client(c, token_errors[mechanism],
+		    &(struct argument){.text = responses[0]});
 		if (c->stream.broken != LINE_OK)
 			return RESULT_BROKEN;
 	}
@@ -251,9 +259,7 @@ next_response(struct client *c, struct argument *initial, const char *challenge,
 		if (response->octets == 1 && response->text[0] == '=')
 			response->octets = 0; /* an empty one */
 	} else {
-		reply_line(&c->stream, "+ %s", challenge);
-		status =
-		    stream_line(&c->stream, response->text, &response->octets);
+		status = challenge_client(c, challenge, response);
 		if (c->stream.broken != LINE_OK)
 			return RESULT_BROKEN;
 		if (status == LINE_LONG)

@@ -22,9 +22,9 @@
 #include "uidl.h"
 
 enum {
-	PATH_OCTETS = 4 + NAME_MAX + 1, /* "new/" and a name */
-	HOLD_PATH_OCTETS = PATH_OCTETS + NAME_MAX,
-	HOLD_TRIES = 1000,
+	PATH_OCTETS = 4 + NAME_MAX + 1,		   /* "new/" and a name */
+	HOLD_PATH_OCTETS = PATH_OCTETS + NAME_MAX, /* the folder's, too */
+	HOLD_TRIES = 1000, /* names, before one that is free */
 	/* A message that others keep renaming is looked for so often. */
 	FIND_TRIES = 10,
 	/* While messages are counted, the index is written so often. */

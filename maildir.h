@@ -86,8 +86,8 @@ int maildir_total(struct maildrop *m, uint64_t *octets);
 bool maildir_is_seen(const struct maildrop *m, size_t idx);
 
 /* Removes message idx's file, or moves it to m->hold, and removes other names
- * of the same file.  Returns 1 if
- * it did, 0 if the message was gone already; or -1 with errno. */
+ * of the same file.  Returns 1 if it did, 0 if the message was gone already; or
+ * -1 with errno. */
 int maildir_remove(struct maildrop *m, size_t idx);
 
 /* Moves message idx to cur, with the seen flag.  Returns 1 if it did, 0 if

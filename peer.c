@@ -85,6 +85,7 @@ peer_set_proxied(struct peer *peer, const struct proxied *p)
 	(void)unsetenv("TCPLOCALHOST");
 	(void)unsetenv("TCPREMOTEHOST");
 	(void)unsetenv("TCPREMOTEINFO");
+	/* The client last, so that it is what stays in *peer. */
 	for (size_t i = 2; i-- > 0;) {
 		text[0] = '\0';
 		if (p->octets > 0)
