@@ -5,14 +5,6 @@
 load helper
 load clients
 
-setup() {
-	clients_setup
-}
-
-teardown() {
-	pop3d_teardown
-}
-
 # run_getmail [OPTION ...]: what it says goes to $HOME/said.  It does not notice
 # that a delivery has ended before it waits for that; so ours waits for it.
 run_getmail() {

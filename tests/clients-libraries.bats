@@ -4,14 +4,6 @@
 load helper
 load clients
 
-setup() {
-	clients_setup
-}
-
-teardown() {
-	pop3d_teardown
-}
-
 # node_pop3: node-pop3 of the npm registry, in $HOME/node_modules, by a lock
 # file that says which octets it must be.
 node_pop3() {

@@ -4,14 +4,6 @@
 load helper
 load clients
 
-setup() {
-	clients_setup
-}
-
-teardown() {
-	pop3d_teardown
-}
-
 # keeps PROGRAM: by pop_last it fetches nothing the second time.  Left to itself
 # it takes PLAIN.
 keeps() {

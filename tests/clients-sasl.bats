@@ -4,14 +4,6 @@
 load helper
 load clients
 
-setup() {
-	clients_setup
-}
-
-teardown() {
-	pop3d_teardown
-}
-
 # offer_bearer [LENGTH]: the mailbox for joe with the token $TOKEN, of so many
 # octets, 1.5 KB by default.
 offer_bearer() {

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # What the tests of real clients share.  Load it after helper.
 
-# Call this first in setup().
-clients_setup() {
+# Of all these files.
+setup() {
 	pop3d_setup
 	GOT=$BATS_TEST_TMPDIR/mails
 	WANT=$BATS_TEST_TMPDIR/want
@@ -18,6 +18,10 @@ clients_setup() {
 		chown -R daemon:daemon "$GOT" "$HOME"
 	fi
 	messages
+}
+
+teardown() {
+	pop3d_teardown
 }
 
 # as_client COMMAND ...: where the tests are root's, as somebody else, whom the
@@ -133,10 +137,7 @@ offer_quickly() {
 certificate() {
 	CERTIFICATE=$BATS_TEST_TMPDIR/certificate
 	KEY=$BATS_TEST_TMPDIR/key
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
-	    -nodes -days 2 -subj /CN=localhost \
-	    -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
-	    -keyout "$KEY" -out "$CERTIFICATE" 2>/dev/null
+	self_signed "$KEY" "$CERTIFICATE"
 }
 
 # with_stls: what is offered has STLS, by a wrapper.
@@ -284,16 +285,8 @@ R
 # run_nail [OPTION ... --] COMMAND ...: s-nail with the mailbox as its folder;
 # what it says goes to $HOME/said.
 run_nail() {
-	local options=()
-
-	if [[ " $* " == *" -- "* ]]; then
-		while [ "$1" != -- ]; do
-			options+=("$1")
-			shift
-		done
-		shift
-	fi
-	printf '%s\n' "$@" | as_client s-nail -:/ -# -S v15-compat \
-	    "${options[@]}" -S "password=${SECRET:-secret}" \
+	split "$@"
+	printf '%s\n' "${BEHIND[@]}" | as_client s-nail -:/ -# -S v15-compat \
+	    "${BEFORE[@]}" -S "password=${SECRET:-secret}" \
 	    -f "pop3://joe@localhost:$PORT" >"$HOME/said" 2>&1
 }

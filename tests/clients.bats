@@ -5,14 +5,6 @@
 load helper
 load clients
 
-setup() {
-	clients_setup
-}
-
-teardown() {
-	pop3d_teardown
-}
-
 @test "curl lists and fetches every message, octet for octet" {
 	local i
 

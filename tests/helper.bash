@@ -172,21 +172,43 @@ whole() {
 	    "${POP3D[@]}" 2>>"$LOG" | tr -d '\r'
 }
 
-# start_server [TCPSERVER-OPTION ... --] COMMAND ...: tcpserver on a free port
-# of 127.0.0.1; sets PORT.
-start_server() {
-	local options=()
-
+# split [ARGUMENT ... --] ARGUMENT ...: BEFORE is what stands before a --, if
+# there is one, and BEHIND the rest.
+split() {
+	BEFORE=()
 	if [[ " $* " == *" -- "* ]]; then
 		while [ "$1" != -- ]; do
-			options+=("$1")
+			BEFORE+=("$1")
 			shift
 		done
 		shift
 	fi
+	BEHIND=("$@")
+}
+
+# self_signed KEY CERTIFICATE: makes both, for localhost.
+self_signed() {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
+	    -nodes -days 2 -subj /CN=localhost \
+	    -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
+	    -keyout "$1" -out "$2" 2>/dev/null
+}
+
+# free_port: one that nobody has now.
+free_port() {
+	python3 -c 'import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])'
+}
+
+# start_server [TCPSERVER-OPTION ... --] COMMAND ...: tcpserver on a free port
+# of 127.0.0.1; sets PORT.
+start_server() {
+	split "$@"
 	# That of a server before would be taken for this one's.
 	rm -f "$BATS_TEST_TMPDIR/port"
-	tcpserver -1 -HRl mail.example.org "${options[@]}" 127.0.0.1 0 "$@" \
+	tcpserver -1 -HRl mail.example.org "${BEFORE[@]}" 127.0.0.1 0 "${BEHIND[@]}" \
 	    >"$BATS_TEST_TMPDIR/port" 2>>"$LOG" 3>&- &
 	SERVERS+=($!)
 	wait_for test -s "$BATS_TEST_TMPDIR/port"
@@ -440,12 +462,30 @@ need_inject() {
 
 # Syslog
 
+# private_dev: writes $RECORD/private-dev, which gives a mount namespace a /dev
+# of its own, with room for another log.
+private_dev() {
+	cat >"$RECORD/private-dev" <<'S'
+mkdir "$RECORD/dev"
+mount -t tmpfs none "$RECORD/dev"
+for file in null zero urandom random full; do
+	: >"$RECORD/dev/$file"
+	mount --bind "/dev/$file" "$RECORD/dev/$file"
+done
+ln -s /proc/self/fd "$RECORD/dev/fd"
+mount --rbind "$RECORD/dev" /dev
+S
+}
+
 # with_syslog COMMAND ...: in a mount namespace of its own whose /dev/log
 # writes each datagram as a line to $RECORD/syslog; "none": there is no
 # /dev/log, "unread": one that is never read.  SYSLOG_NETWORK=-n: and in a
 # network namespace.
 with_syslog() {
-	unshare -m ${SYSLOG_NETWORK:+"$SYSLOG_NETWORK"} --propagation private true 2>/dev/null ||
+	local new=(unshare -m ${SYSLOG_NETWORK:+"$SYSLOG_NETWORK"}
+	    --propagation private)
+
+	"${new[@]}" true 2>/dev/null ||
 	    skip "no mount namespace of our own for /dev/log"
 	cat >"$RECORD/listen" <<'P'
 import os, socket, sys
@@ -462,16 +502,10 @@ with open(sys.argv[1] + "/syslog", "wb", buffering=0) as f:
             break
         f.write(data + b"\n")
 P
+	private_dev
 	cat >"$RECORD/inside" <<'S'
 set -e
-mkdir "$RECORD/dev"
-mount -t tmpfs none "$RECORD/dev"
-for file in null zero urandom random full; do
-	: >"$RECORD/dev/$file"
-	mount --bind "/dev/$file" "$RECORD/dev/$file"
-done
-ln -s /proc/self/fd "$RECORD/dev/fd"
-mount --rbind "$RECORD/dev" /dev
+. "$RECORD/private-dev"
 kind=$1
 shift
 if [ "$kind" = none ]; then
@@ -491,7 +525,7 @@ s.sendto(b"end", "/dev/log")'
 	wait $!
 fi
 S
-	unshare -m ${SYSLOG_NETWORK:+"$SYSLOG_NETWORK"} --propagation private sh "$RECORD/inside" "$@"
+	"${new[@]}" sh "$RECORD/inside" "$@"
 }
 
 # forgotten PID TEXT ...: no eight octets of a text are left in that process.

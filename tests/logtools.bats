@@ -76,20 +76,14 @@ need_logger() {
 # daemon behind /dev/log, which writes to $RECORD/syslog; busybox, rsyslog or
 # journal.  For the last, journald's directory is $RECORD/journal.
 with_logger() {
+	private_dev
 	cat >"$RECORD/rsyslog.conf" <<S
 module(load="imuxsock" SysSock.Name="/dev/log")
 *.* action(type="omfile" file="$RECORD/syslog" template="RSYSLOG_TraditionalFileFormat")
 S
 	cat >"$RECORD/inside" <<'S'
 set -e
-mkdir "$RECORD/dev"
-mount -t tmpfs none "$RECORD/dev"
-for file in null zero urandom random full; do
-	: >"$RECORD/dev/$file"
-	mount --bind "/dev/$file" "$RECORD/dev/$file"
-done
-ln -s /proc/self/fd "$RECORD/dev/fd"
-mount --rbind "$RECORD/dev" /dev
+. "$RECORD/private-dev"
 kind=$1
 shift
 : >"$RECORD/syslog"

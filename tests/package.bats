@@ -53,8 +53,7 @@ mailbox() {
 	USERS=$BATS_TEST_TMPDIR/users
 	(umask 077 && printf 'joe:{PLAIN}secret:%s:%s::%s:\n' "$TEST_UID" \
 	    "$TEST_GID" "$HOME_DIR" >"$USERS")
-	PORT=$(python3 -c 'import socket; s = socket.socket()
-s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	PORT=$(free_port)
 	ARGUMENTS="-r $EMPTY $POP3D_BIN/pop3d-checkpassword -f $USERS"
 }
 

@@ -332,15 +332,14 @@ until_open() {
 	wait_for nc -z 127.0.0.1 "$1"
 }
 
-# free_port: one that nobody has now.
-free_port() {
-	python3 -c 'import socket
-s = socket.socket()
-s.bind(("127.0.0.1", 0))
-print(s.getsockname()[1])'
+# pem: a certificate and its key in one file, as HAProxy has them.
+pem() {
+	self_signed "$BATS_TEST_TMPDIR/key" "$BATS_TEST_TMPDIR/certificate"
+	cat "$BATS_TEST_TMPDIR/key" "$BATS_TEST_TMPDIR/certificate" \
+	    >"$BATS_TEST_TMPDIR/pem"
 }
 
-# by_port: which of pop.py's ways.
+# fetch PORT: a session's replies.
 fetch() {
 	printf '%s\r\n' 'USER joe' 'PASS secret' STAT QUIT |
 	    python3 "$BATS_TEST_DIRNAME/pop.py" --by "$1" | tr -d '\r' | forms
@@ -368,11 +367,7 @@ need_haproxy() {
 
 @test "contrib/haproxy: its file as it stands is one that HAProxy takes" {
 	need_haproxy
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
-	    -nodes -days 2 -subj /CN=localhost \
-	    -keyout "$BATS_TEST_TMPDIR/pem" -out - 2>/dev/null \
-	    >>"$BATS_TEST_TMPDIR/certificate"
-	cat "$BATS_TEST_TMPDIR/certificate" >>"$BATS_TEST_TMPDIR/pem"
+	pem
 	sed "s|/etc/haproxy/pop3d.pem|$BATS_TEST_TMPDIR/pem|" \
 	    "$BATS_TEST_DIRNAME/../contrib/haproxy/pop3d.cfg" \
 	    >"$BATS_TEST_TMPDIR/haproxy.cfg"
@@ -399,13 +394,7 @@ need_haproxy() {
 
 @test "contrib/haproxy: TLS ends at HAProxy, and send-proxy-v2-ssl tells so" {
 	need_haproxy
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
-	    -nodes -days 2 -subj /CN=localhost \
-	    -addext subjectAltName=DNS:localhost \
-	    -keyout "$BATS_TEST_TMPDIR/key" \
-	    -out "$BATS_TEST_TMPDIR/certificate" 2>/dev/null
-	cat "$BATS_TEST_TMPDIR/key" "$BATS_TEST_TMPDIR/certificate" \
-	    >"$BATS_TEST_TMPDIR/pem"
+	pem
 	listen -x
 	haproxy_for send-proxy-v2-ssl "ssl crt $BATS_TEST_TMPDIR/pem"
 	curl -sS --cacert "$BATS_TEST_TMPDIR/certificate" -u joe:secret \

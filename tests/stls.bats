@@ -6,10 +6,7 @@ load helper
 setup_file() {
 	CERTIFICATE=$BATS_FILE_TMPDIR/certificate
 	KEY=$BATS_FILE_TMPDIR/key
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
-	    -nodes -days 2 -subj /CN=localhost \
-	    -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
-	    -keyout "$KEY" -out "$CERTIFICATE" 2>/dev/null
+	self_signed "$KEY" "$CERTIFICATE"
 	export CERTIFICATE KEY
 }
 
@@ -25,18 +22,10 @@ teardown() {
 # tls_listen [WRAPPER-OPTION ... --] [OPTION ...]: tcpserver, the wrapper,
 # pop3d.
 tls_listen() {
-	local options=()
-
-	if [[ " $* " == *" -- "* ]]; then
-		while [ "$1" != -- ]; do
-			options+=("$1")
-			shift
-		done
-		shift
-	fi
+	split "$@"
 	wrap "${POLICY[@]}" python3 "$BATS_TEST_DIRNAME/ucspi-tls.py" \
-	    "${options[@]}" "$CERTIFICATE" "$KEY"
-	listen "$@"
+	    "${BEFORE[@]}" "$CERTIFICATE" "$KEY"
+	listen "${BEHIND[@]}"
 }
 
 # Standard input, line by line, and from an STLS on in TLS; the answers.
